@@ -1,0 +1,1 @@
+"""weightport moves trained weights between deep-learning frameworks."""

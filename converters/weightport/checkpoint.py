@@ -1,0 +1,147 @@
+"""What a checkpoint is once it is read: lazy tensors, the file's own description of the model, the layers in it.
+
+``formats/`` make :class:`Contents` (bytes, nothing of layers), ``frameworks/`` turn one into a :class:`Structure`
+(layers, nothing of bytes), and a :class:`Checkpoint` is both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CheckpointError
+
+Array: TypeAlias = NDArray[Any]
+DType: TypeAlias = np.dtype[Any]
+Setting: TypeAlias = bool | int | float | str | tuple[int, ...]
+
+
+class Tensor(Protocol):
+    """A named array whose values are read only when they are asked for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...
+
+    def read(self) -> Array:
+        """The values: read-only, memory-mapped where the format allows it."""
+        ...
+
+
+class Output(Protocol):
+    """A tensor about to be written: the writer provides the memory, the output fills it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...
+
+    def fill(self, memory: Array) -> None:
+        """Write every element of this tensor into ``memory``: C-contiguous, of this shape and dtype."""
+        ...
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor that is loaded by a call, and that is held to the shape and dtype it promised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    load: Callable[[], Array] = field(repr=False, compare=False)
+
+    def read(self) -> Array:
+        """Load the values. Raises CheckpointError when they are not of the promised shape and dtype."""
+        array = self.load()
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise CheckpointError(
+                f"tensor {self.name!r} is {array.dtype}{list(array.shape)} when read, "
+                f"but the file's directory says {self.dtype}{list(self.shape)}: the file is damaged"
+            )
+        return array
+
+    def fill(self, memory: Array) -> None:
+        """Copy the values into ``memory`` (same shape and dtype)."""
+        memory[...] = self.read()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The tensors of one file or live model, and what it says of itself, before anyone asks for layers.
+
+    ``description`` is plain data (what JSON can say), in a form that the format and its framework agree on.
+    ``ordered`` says whether the order of ``tensors`` is the model's own order, not an alphabet's.
+    """
+
+    origin: str
+    format: str
+    framework: str
+    tensors: Mapping[str, Tensor]
+    ordered: bool = True
+    description: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One parametric layer: its name, what it is, and the stored tensor behind each tensor of its layout.
+
+    ``kinds`` has one entry where the file says what the layer is, and every kind that the names and shapes allow
+    where it does not (a bare ``weight`` matrix is a dense layer or an embedding). ``tensors`` maps the layout's own
+    tensor name (``kernel``, ``weight_ih_l0``, ``W``) to the checkpoint's tensor name. ``settings`` has only what
+    the file says; a setting that is not known is absent. ``storage`` has what the layout's alternatives depend on and
+    the mathematics does not (``transB`` of an ONNX Gemm). ``notes`` are facts about the layer that its weights cannot
+    carry and that no setting of the kind names.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    tensors: Mapping[str, str]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    storage: Mapping[str, Setting] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The layers of a checkpoint, in the model's order, and the tensors that belong to none of them.
+
+    ``skipped`` maps tensors that are no weights to what they are (optimizer state, seed generators);
+    ``unknown`` maps tensors that no kind covers to the reason.
+    """
+
+    layers: tuple[Layer, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is ready to be converted: :attr:`tensors`, :attr:`layers` and :attr:`framework`."""
+
+    contents: Contents
+    structure: Structure
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Every tensor by its name in the file, lazily readable."""
+        return self.contents.tensors
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in the model's order."""
+        return self.structure.layers
+
+    @property
+    def framework(self) -> str:
+        """The framework whose layouts the tensors follow: ``keras``, ``torch``, ``onnx``."""
+        return self.contents.framework

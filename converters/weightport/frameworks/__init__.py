@@ -1,0 +1,68 @@
+"""Frameworks: how each one describes a model's structure, nothing of bytes. A framework is one module here."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Protocol, cast
+
+from ..checkpoint import Contents, Output, Structure
+from ..errors import UsageError
+
+
+class Framework(Protocol):
+    """What a module in this folder provides. It imports its framework, if at all, inside ``read_live`` and
+    ``write_live`` only."""
+
+    NAME: str
+    NAMES_FROM_SOURCE: bool
+    """Whether a checkpoint of this framework can be made from another's layer names, without a template."""
+
+    def structure(self, contents: Contents) -> Structure:
+        """The layers behind the tensors, in the model's order."""
+        ...
+
+    def tensor_name(self, layer: str, tensor: str) -> str:
+        """The checkpoint's name for a layout's tensor of a layer (where NAMES_FROM_SOURCE)."""
+        ...
+
+    def owns(self, model: object) -> bool:
+        """Whether ``model`` is a live model of this framework; imports nothing to find out."""
+        ...
+
+    def read_live(self, model: Any) -> Contents:
+        """The live model's tensors and its description of itself."""
+        ...
+
+    def write_live(self, model: Any, tensors: Sequence[Output]) -> None:
+        """Load the tensors into the live model, in place."""
+        ...
+
+
+@cache
+def all_frameworks() -> Mapping[str, Framework]:
+    """Every framework by its name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    modules = [cast(Framework, importlib.import_module(f".{name}", __package__)) for name in names]
+    return {module.NAME: module for module in modules}
+
+
+def framework_named(name: str) -> Framework:
+    """The framework of that name. Raises UsageError where there is none."""
+    try:
+        return all_frameworks()[name]
+    except KeyError:
+        raise UsageError(f"no framework {name!r}; known are {', '.join(all_frameworks())}") from None
+
+
+def framework_of_model(model: object) -> Framework:
+    """The framework that a live model belongs to. Raises UsageError where none claims it."""
+    for framework in all_frameworks().values():
+        if framework.owns(model):
+            return framework
+    raise UsageError(
+        f"a {type(model).__module__}.{type(model).__qualname__} is neither a path nor a live model of "
+        f"{', '.join(all_frameworks())}"
+    )
