@@ -1,1 +1,69 @@
-"""weightport moves trained weights between deep-learning frameworks."""
+"""weightport moves trained weights between deep-learning frameworks.
+
+>>> import weightport as wp
+>>> wp.convert("model.keras", "model.safetensors")                  # file to file; returns a Report
+>>> wp.convert("model.pt", "out.keras", into="untrained.keras")     # into a template with the target's structure
+>>> wp.convert(keras_model, torch_module)                           # live to live, in place
+>>> wp.translate(tensors, "keras.lstm", "torch.lstm")               # one layer's arrays
+>>> wp.open("model.keras").layers
+
+Names are loaded when they are first used, so that ``import weightport`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint, Layer
+    from .convert import convert
+    from .edit import edit
+    from .errors import CheckpointError, LayoutError, RefusedError, UsageError, WeightportError
+    from .opening import open_checkpoint as open
+    from .report import Report
+    from .translate import translate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "errors",
+    "Layer": "checkpoint",
+    "LayoutError": "errors",
+    "RefusedError": "errors",
+    "Report": "report",
+    "UsageError": "errors",
+    "WeightportError": "errors",
+    "convert": "convert",
+    "edit": "edit",
+    "open": "opening",
+    "translate": "translate",
+}
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Layer",
+    "LayoutError",
+    "RefusedError",
+    "Report",
+    "UsageError",
+    "WeightportError",
+    "convert",
+    "edit",
+    "open",
+    "translate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), "open_checkpoint" if name == "open" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -99,7 +99,8 @@ class Layer:
     where it does not (a bare ``weight`` matrix is a dense layer or an embedding). ``tensors`` maps the layout's own
     tensor name (``kernel``, ``weight_ih_l0``, ``W``) to the checkpoint's tensor name. ``settings`` has only what
     the file says; a setting that is not known is absent. ``storage`` has what the layout's alternatives depend on and
-    the mathematics does not (``transB`` of an ONNX Gemm). ``notes`` are facts about the layer that its weights cannot
+    the mathematics does not (``transB`` of an ONNX Gemm). ``layout`` names the layout (``keras_cudnn.lstm``) where it
+    is not the framework's own of the kind. ``notes`` are facts about the layer that its weights cannot
     carry and that no setting of the kind names.
     """
 
@@ -109,6 +110,7 @@ class Layer:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     storage: Mapping[str, Setting] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layout: str = ""
 
 
 @dataclass(frozen=True)

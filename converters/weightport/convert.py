@@ -1,0 +1,324 @@
+"""The conversion: read, pair, plan, settle, write. File or live model in, file or live model out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import Checkpoint, DType, Layer, Output, Setting
+from .engine import settle
+from .errors import RefusedError, UsageError
+from .formats import Format, format_of_suffix
+from .frameworks import Framework, framework_named, framework_of_model
+from .layouts import Layout, layout_named
+from .match import Pair, Side, match
+from .opening import PathLike, open_checkpoint
+from .outputs import Progress, SameTensor, outputs
+from .plan import LayerPlan, Plan
+from .planner import Part, is_floating, plan_layer
+from .report import LayerReport, Report
+from .settings import differing, unsupported
+from .staging import refuse_existing, staged
+from .translate import target_roles
+from .views import view_for
+
+METADATA_KEY = "weightport"
+
+
+def convert(
+    source: Any,
+    target: Any,
+    *,
+    into: Any = None,
+    mapping: PathLike | Mapping[str, str] | None = None,
+    from_framework: str | None = None,
+    to_framework: str | None = None,
+    dtype: str | None = None,
+    allow: Iterable[str] = (),
+    allow_unused: Iterable[str] = (),
+    allow_missing: Iterable[str] = (),
+    dry_run: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Convert the weights of ``source`` into ``target``; each is a path or a live model.
+
+    :param into: a template: a file (or live model) that has the target's structure, names and format.
+    :param mapping: pairs of layer names, or a TOML file with them under ``[layers]``.
+    :param dtype: what floating-point tensors become; by default each keeps its own.
+    :param allow: settings that the target's framework cannot run and that are carried all the same.
+    :param allow_unused: glob patterns of source tensors that may stay behind.
+    :param allow_missing: glob patterns of target tensors that may keep the template's values.
+    :param dry_run: plan and report, and write nothing.
+    :param overwrite: replace an existing target.
+
+    Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
+    then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
+    job = _Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
+    wanted = _dtype(dtype)
+    layers = list(_paired_layers(job, _mapping(mapping), tuple(allow), wanted))
+    same = _same_tensors(job, layers, wanted)
+    report = _report(job, layers, same)
+    _refuse_incomplete(report, job, tuple(allow_unused), tuple(allow_missing))
+    if not dry_run:
+        tensors = outputs(job.source, report, [*report.plan.tensors, *same], progress)
+        job.write(tensors, _metadata(report), overwrite=overwrite)
+        report.written = True
+    return report
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The two ends of a conversion. ``template`` has the target's structure; without one it is made anew."""
+
+    source: Checkpoint
+    target: Any
+    framework: Framework
+    format: Format | None
+    template: Checkpoint | None
+    identity: bool
+
+    @classmethod
+    def prepare(
+        cls,
+        source: Any,
+        target: Any,
+        into: Any,
+        from_framework: str | None,
+        to_framework: str | None,
+        *,
+        overwrite: bool,
+        dry_run: bool,
+    ) -> _Job:
+        if not isinstance(target, str | os.PathLike):
+            if into is not None:
+                raise UsageError("a live model is its own template; leave out 'into'")
+            checkpoint = open_checkpoint(source, from_framework)
+            return cls(checkpoint, target, framework_of_model(target), None, open_checkpoint(target), identity=False)
+        path = Path(target)
+        file_format = format_of_suffix(path)
+        framework = framework_named(to_framework or file_format.FRAMEWORK)
+        if not dry_run:
+            refuse_existing(path, overwrite=overwrite)
+        checkpoint = open_checkpoint(source, from_framework)
+        template = open_checkpoint(into, to_framework) if into is not None else None
+        identity = template is None and checkpoint.framework == framework.NAME
+        if template is not None and template.framework != framework.NAME:
+            raise UsageError(
+                f"{path.name} is a {framework.NAME} file and the template {template.contents.origin} is of "
+                f"{template.framework}; name a target with the template's suffix"
+            )
+        if template is None and not identity and not framework.NAMES_FROM_SOURCE:
+            raise RefusedError(
+                f"{checkpoint.contents.origin}: {checkpoint.framework} weights do not say how the {framework.NAME} "
+                f"model is built; give a {framework.NAME} file that does with --into TEMPLATE"
+            )
+        return cls(checkpoint, path, framework, file_format, template, identity)
+
+    @property
+    def target_name(self) -> str:
+        return str(self.target) if self.format else f"live {type(self.target).__name__}"
+
+    def write(self, outputs: Sequence[Output], metadata: Mapping[str, str], *, overwrite: bool) -> None:
+        if self.format is None:
+            self.framework.write_live(self.target, outputs)
+            return
+        template = self.source if self.identity else self.template
+        contents = template.contents if template and template.contents.format != "live" else None
+        with staged(self.target, overwrite=overwrite) as path:
+            self.format.write(path, outputs, template=contents, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class _PairedLayer:
+    pair: Pair
+    plan: LayerPlan
+    report: LayerReport
+
+
+def _paired_layers(
+    job: _Job, mapping: Mapping[str, str], allow: tuple[str, ...], dtype: DType | None
+) -> Iterator[_PairedLayer]:
+    if job.identity:
+        return
+    source = Side(job.source)
+    problems: list[str] = []
+    if job.template is None:
+        target = None
+        pairs = [Pair(_only_kind(job.source, layer), (layer,), (layer,), "name") for layer in job.source.layers]
+    else:
+        target = Side(job.template)
+        pairs = match(source, target, mapping)
+    for pair in pairs:
+        try:
+            yield _pair_layers(job, source, target, pair, allow, dtype)
+        except RefusedError as error:
+            problems += [f"{_names(pair)}: {problem}" for problem in error.problems or [str(error)]]
+    if problems:
+        raise RefusedError(f"{job.source.contents.origin} does not fit {job.target_name}", problems)
+
+
+def _only_kind(checkpoint: Checkpoint, layer: Layer) -> str:
+    if len(layer.kinds) == 1:
+        return layer.kinds[0]
+    raise RefusedError(
+        f"{checkpoint.contents.origin}: {layer.name!r} can be {' or '.join(layer.kinds)}; only a template tells: --into"
+    )
+
+
+def _names(pair: Pair) -> str:
+    ours, theirs = (" + ".join(layer.name for layer in layers) for layers in (pair.sources, pair.targets))
+    return ours if ours == theirs else f"{ours} -> {theirs}"
+
+
+def _pair_layers(
+    job: _Job, source: Side, target: Side | None, pair: Pair, allow: tuple[str, ...], dtype: DType | None
+) -> _PairedLayer:
+    layout = layout_named(_target_layout(job, pair))
+    sources = source.parts(pair.sources, pair.kind)
+    settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
+    problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allow)]
+    if problems:
+        raise RefusedError("", list(dict.fromkeys(problems)))
+    targets = target.parts(pair.targets, pair.kind) if target else [_fresh_part(job.framework, layout, sources[0])]
+    _refuse_other_structure(layout, settings, targets[0].view.settings)
+    plan = plan_layer(
+        sources, targets, {**settings, **targets[0].view.settings}, lambda name: job.source.tensors[name].dtype, dtype
+    )
+    differs = [] if target is None else differing(pair.sources[0], pair.targets[0], layout.kind.settings)
+    report = LayerReport(
+        kind=pair.kind,
+        sources=tuple(layer.name for layer in pair.sources),
+        targets=tuple(part.name for part in targets),
+        paired_by=pair.how,
+        verdict=plan.verdict,
+        notes=(*plan.notes, *(note for layer in pair.sources for note in layer.notes)),
+        settings=settings,
+        differs=tuple(differs),
+    )
+    return _PairedLayer(pair, plan, report)
+
+
+def _target_layout(job: _Job, pair: Pair) -> str:
+    own = pair.targets[0].layout if job.template else ""
+    return own or f"{job.framework.NAME}.{pair.kind}"
+
+
+def _fresh_part(framework: Framework, layout: Layout, source: Part) -> Part:
+    """The target's layer laid out anew under the source layer's name."""
+    view = source.view
+    fresh = view_for(layout, target_roles(layout, view.roles), view.counts, view.sizes, view.settings)
+    return Part(source.name, fresh, {local: framework.tensor_name(source.name, local) for local in fresh.shapes})
+
+
+def _refuse_other_structure(layout: Layout, ours: Mapping[str, Setting], theirs: Mapping[str, Setting]) -> None:
+    """Settings that decide what the stored biases mean have to agree where both sides know them."""
+    structural = {name for role in layout.kind.roles.values() if role.apart for name in role.apart.when}
+    for name in structural & set(ours) & set(theirs):
+        if ours[name] != theirs[name]:
+            raise RefusedError("", [f"{name} is {ours[name]} in the source and {theirs[name]} in the target"])
+
+
+def _same_tensors(job: _Job, layers: Sequence[_PairedLayer], dtype: DType | None) -> list[SameTensor]:
+    """Between two checkpoints of one framework, what no layer covers is carried where name and shape agree."""
+    goal = job.source if job.identity else job.template
+    if goal is None or job.source.framework != job.framework.NAME:
+        return []
+    planned = {tensor.name for layer in layers for tensor in layer.plan.tensors}
+    names: Iterable[str] = job.source.tensors if job.identity else job.source.structure.unknown
+    free = [name for name in names if name not in planned and name in goal.tensors]
+    tensors = [job.source.tensors[name] for name in free]
+    return [SameTensor(t, _cast(t.dtype, dtype)) for t in tensors if goal.tensors[t.name].shape == t.shape]
+
+
+def _cast(found: DType, wanted: DType | None) -> DType:
+    return wanted if wanted is not None and is_floating(found) else found
+
+
+def _report(job: _Job, layers: Sequence[_PairedLayer], same: Sequence[SameTensor]) -> Report:
+    plan = settle(Plan(tuple(layer.plan for layer in layers)), lambda name: job.source.tensors[name].read())
+    filled = {*(tensor.name for tensor in plan.tensors), *(tensor.name for tensor in same)}
+    used = {name for layer in layers for source in layer.pair.sources for name in source.tensors.values()}
+    used |= {tensor.name for tensor in same}
+    skipped = job.source.structure.skipped
+    goal = job.template
+    unfilled = [n for n in goal.tensors if n not in filled and n not in goal.structure.skipped] if goal else []
+    return Report(
+        source=job.source.contents.origin,
+        target=job.target_name,
+        source_framework=job.source.framework,
+        target_framework=job.framework.NAME,
+        layers=tuple(_settled(layer.report, settled) for layer, settled in zip(layers, plan.layers, strict=True)),
+        plan=plan,
+        carried=tuple(sorted(filled)),
+        unused=tuple(name for name in job.source.tensors if name not in used and name not in skipped),
+        unfilled=tuple(unfilled),
+        skipped=skipped,
+        elements=sum(prod(shape) for shape in [*(t.shape for t in plan.tensors), *(t.shape for t in same)]),
+    )
+
+
+def _settled(report: LayerReport, plan: LayerPlan) -> LayerReport:
+    folded = [move.what for tensor in plan.tensors for move in tensor.moves if move.folds]
+    return replace(report, verdict=plan.verdict, folded=tuple(folded))
+
+
+def _refuse_incomplete(
+    report: Report, job: _Job, allow_unused: tuple[str, ...], allow_missing: tuple[str, ...]
+) -> None:
+    reasons: Mapping[str, str] = job.source.structure.unknown
+    problems = [
+        f"unused: {name}" + (f" ({reasons[name]})" if name in reasons else "")
+        for name in report.unused
+        if not _matches(name, allow_unused)
+    ]
+    problems += [f"unfilled: {name}" for name in report.unfilled if not _matches(name, allow_missing)]
+    if problems:
+        raise RefusedError(
+            f"{report.source} and {report.target} do not have the same tensors; "
+            "--allow-unused and --allow-missing take patterns of those that do not matter",
+            problems,
+        )
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _metadata(report: Report) -> dict[str, str]:
+    """What the weights cannot carry, for formats that have a place for text."""
+    layers = {
+        name: {"kind": layer.kind, "settings": dict(layer.settings)}
+        for layer in report.layers
+        for name in layer.targets
+    }
+    return {METADATA_KEY: json.dumps({"source": report.source_framework, "layers": layers})} if layers else {}
+
+
+def _dtype(name: str | None) -> DType | None:
+    if name is None:
+        return None
+    import ml_dtypes
+
+    try:
+        return np.dtype(getattr(ml_dtypes, name, name))
+    except TypeError:
+        raise UsageError(
+            f"no dtype {name!r}; known are float32, float16, float64, bfloat16, float8_e4m3fn ..."
+        ) from None
+
+
+def _mapping(mapping: PathLike | Mapping[str, str] | None) -> Mapping[str, str]:
+    if mapping is None or isinstance(mapping, Mapping):
+        return mapping or {}
+    from .mapping import read_mapping
+
+    return read_mapping(Path(mapping))

@@ -1,0 +1,176 @@
+"""The engine: carries out moves on arrays, one target tensor at a time. It knows blocks, not layers.
+
+Plain copies move bits: the dtype is only looked at where a block is computed (a sum, a sign, a constant) or cast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .checkpoint import Array, DType
+from .errors import RefusedError
+from .notation import Block
+from .plan import LayerPlan, Move, Plan, Requirement, TensorPlan
+
+Read = Callable[[str], Array]
+TILE = 64
+COPY_ELEMENTS = 1 << 20
+
+
+def settle(plan: Plan, read: Read) -> Plan:
+    """Look at the values that decide verdicts: the terms of sums, and the blocks that must be of one value.
+
+    A sum whose other terms are all zero becomes a plain copy. Raises RefusedError listing every requirement that
+    does not hold."""
+    problems = [
+        f"{' + '.join(layer.sources)} ({need.tensor}): {need.reason}"
+        for layer in plan.layers
+        for need in layer.requirements
+        if not _holds(need, read)
+    ]
+    if problems:
+        raise RefusedError("the target cannot hold these weights", list(dict.fromkeys(problems)))
+    return Plan(tuple(_settle_layer(layer, read) for layer in plan.layers))
+
+
+def execute(tensor: TensorPlan, read: Read, memory: Array) -> None:
+    """Fill ``memory`` (C-contiguous, of the plan's shape and dtype) with one target tensor."""
+    if memory.shape != tensor.shape or memory.dtype != tensor.dtype or not memory.flags.c_contiguous:
+        raise ValueError(f"{tensor.name}: the memory is not a contiguous {tensor.dtype}{list(tensor.shape)}")
+    cached = _remember_last(read)
+    for move in tensor.moves:
+        if move.target.regroup:
+            _carry_out_regrouped(move, cached, memory)
+        else:
+            _carry_out(move, cached, strided(memory, move.target))
+
+
+def strided(array: Array, block: Block, axes: Sequence[str] | None = None) -> Array:
+    """The block of a C-contiguous array, its axes in the block's order or in the order of ``axes``.
+
+    It is a view, but for a block whose rows are regrouped: that one is a copy."""
+    names = block.names
+    stored = _rows(array, block)
+    if block.regroup:
+        stored = np.ascontiguousarray(stored).reshape([size for _, size in block.regroup])
+    return stored if axes is None else stored.transpose([names.index(name) for name in axes])
+
+
+def _rows(array: Array, block: Block) -> Array:
+    """The block as it lies in the array, as a view."""
+    order = [(size, stride) for _, size, stride in block.axes]
+    last = block.offset + sum((size - 1) * stride for size, stride in order)
+    if block.size and not 0 <= block.offset <= last < array.size:
+        raise ValueError(f"a block ends at element {last} of an array of {array.size}")
+    flat = array.reshape(-1)[block.offset if block.size else 0 :]
+    strides = tuple(stride * array.itemsize for _, stride in order)
+    return as_strided(flat, shape=tuple(size for size, _ in order), strides=strides)
+
+
+def _settle_layer(layer: LayerPlan, read: Read) -> LayerPlan:
+    tensors = [replace(t, moves=tuple(_settle_move(move, read) for move in t.moves)) for t in layer.tensors]
+    return replace(layer, tensors=tuple(tensors))
+
+
+def _settle_move(move: Move, read: Read) -> Move:
+    if len(move.sources) < 2:
+        return move
+    kept = [source for source in move.sources if _any_nonzero(strided(_contiguous(read(source.tensor)), source.block))]
+    return replace(move, sources=tuple(kept or move.sources[:1]))
+
+
+def _holds(need: Requirement, read: Read) -> bool:
+    block = strided(_contiguous(read(need.tensor)), need.block)
+    return not _any_nonzero(block) if need.value == 0 else bool(np.all(block.astype(np.float64) == need.value))
+
+
+def _any_nonzero(block: Array) -> bool:
+    return bool(np.any(block != block.dtype.type(0)))
+
+
+def _remember_last(read: Read) -> Read:
+    """Moves of one target tensor follow one another on the same source; it is read once."""
+    last: dict[str, Array] = {}
+
+    def remembered(name: str) -> Array:
+        if name not in last:
+            last.clear()
+            last[name] = _contiguous(read(name))
+        return last[name]
+
+    return remembered
+
+
+def _contiguous(array: Array) -> Array:
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _carry_out_regrouped(move: Move, read: Read, memory: Array) -> None:
+    """Make the block in memory of its own, then lay its elements out along the target's rows."""
+    made = np.empty([size for _, size in move.target.regroup], memory.dtype)
+    _carry_out(move, read, made)
+    rows = _rows(memory, move.target)
+    rows[...] = made.reshape(rows.shape)
+
+
+def _carry_out(move: Move, read: Read, target: Array) -> None:
+    axes = move.target.names
+    if not move.sources:
+        target[...] = np.asarray(move.constant).astype(target.dtype)
+        return
+    source = move.sources[0]
+    first = strided(read(source.tensor), source.block, axes)
+    if not move.folds and source.sign == 1:
+        copy(first, target)
+    elif not move.folds and first.dtype == target.dtype:
+        np.negative(first, out=target)
+    else:
+        total = _wide(first) * source.sign
+        for other in move.sources[1:]:
+            total = total + _wide(strided(read(other.tensor), other.block, axes)) * other.sign
+        target[...] = (total + move.constant).astype(target.dtype) if move.constant else total.astype(target.dtype)
+
+
+def _wide(block: Array) -> Array:
+    """The block in float64, where the sum of two narrower values is exact before it is rounded once."""
+    return block.astype(np.float64)
+
+
+def copy(source: Array, target: Array) -> None:
+    """Copy (and cast, where the dtypes differ) between two views of one shape, whatever their strides.
+
+    Where rows of one are columns of the other, a plain assignment walks one of them against its cache lines;
+    square tiles keep both within the cache.
+    """
+    if source.dtype == target.dtype:
+        bits = _bits(source.dtype)
+        source, target = source.view(bits), target.view(bits)
+    if source.ndim < 2 or source.size < TILE * TILE or _same_order(source, target):
+        np.copyto(target, source, casting="unsafe")
+        return
+    _copy_tiles(source, target)
+
+
+def _bits(dtype: DType) -> DType:
+    """The unsigned integer of the same width, so that a copy moves bits whatever they mean."""
+    return np.dtype(f"u{dtype.itemsize}") if dtype.itemsize in {1, 2, 4, 8} else dtype
+
+
+def _same_order(source: Array, target: Array) -> bool:
+    """Whether the axis with the smallest stride is the same on both sides."""
+    sides = [[s if n > 1 else np.inf for n, s in zip(a.shape, a.strides, strict=True)] for a in (source, target)]
+    return int(np.argmin(sides[0])) == int(np.argmin(sides[1]))
+
+
+def _copy_tiles(source: Array, target: Array) -> None:
+    fast = int(np.argmin(target.strides)), int(np.argmin(source.strides))
+    source, target = (np.moveaxis(array, fast, (-1, -2)) for array in (source, target))
+    rows, columns = target.shape[-2:]
+    for row in range(0, rows, TILE):
+        for column in range(0, columns, TILE):
+            tile = (..., slice(row, row + TILE), slice(column, column + TILE))
+            target[tile] = np.ascontiguousarray(source[tile]) if source.dtype == target.dtype else source[tile]

@@ -1,0 +1,16 @@
+"""What a writer writes when it is given a template: the template's tensors, with the new ones in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..checkpoint import Contents, LazyTensor, Output
+
+
+def with_template(tensors: Sequence[Output], template: Contents | None) -> list[Output]:
+    """The template's tensors in the template's order, each replaced by the new one of its name; then the tensors
+    whose names the template does not have, in their own order."""
+    new = {tensor.name: tensor for tensor in tensors}
+    kept = {} if template is None else template.tensors
+    carried = [new.pop(name, LazyTensor(name, old.shape, old.dtype, old.read)) for name, old in kept.items()]
+    return [*carried, *new.values()]

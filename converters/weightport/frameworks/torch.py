@@ -1,0 +1,237 @@
+"""PyTorch: layers from a state dict's names and shapes, or from a live module's types.
+
+A state dict says nothing of types. Only what names and shapes force is inferred; a bare ``weight`` matrix stays
+"dense or embedding" until the other side of a conversion settles it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Setting, Structure
+from ..errors import CheckpointError
+
+NAME = "torch"
+NAMES_FROM_SOURCE = True
+
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
+_ROWS_PER_UNIT = {4: "lstm", 3: "gru", 1: "rnn"}
+_BATCH_NORM = {"running_mean", "running_var", "num_batches_tracked"}
+_MATRIX_KINDS = {1: ("layer_norm",), 2: ("dense", "embedding", "layer_norm")}
+_OWN_TENSORS = ("weight", "bias", *sorted(_BATCH_NORM))
+
+# Module class (torch/nn/modules/*.py) -> kind.
+_KIND_OF_MODULE = {
+    "LSTM": "lstm",
+    "GRU": "gru",
+    "RNN": "rnn",
+    "Linear": "dense",
+    "NonDynamicallyQuantizableLinear": "dense",
+    "Conv1d": "conv",
+    "Conv2d": "conv",
+    "Conv3d": "conv",
+    "BatchNorm1d": "batch_norm",
+    "BatchNorm2d": "batch_norm",
+    "BatchNorm3d": "batch_norm",
+    "SyncBatchNorm": "batch_norm",
+    "LayerNorm": "layer_norm",
+    "Embedding": "embedding",
+}
+
+
+def structure(contents: Contents) -> Structure:
+    """Group the tensors by the module that their name says they belong to."""
+    modules: dict[str, dict[str, str]] = {}
+    for name in contents.tensors:
+        module, _, tensor = name.rpartition(".")
+        modules.setdefault(module, {})[tensor] = name
+    described = contents.description.get("modules", {})
+    layers, unknown = [], {}
+    for module, tensors in modules.items():
+        layer = _described_layer(module, tensors, described) or _named_layer(module, tensors, contents)
+        if isinstance(layer, Layer):
+            layers.append(layer)
+        else:
+            unknown.update(dict.fromkeys(tensors.values(), f"{module or 'the root module'}: {layer}"))
+    return Structure(tuple(layers), unknown=unknown)
+
+
+def tensor_name(layer: str, tensor: str) -> str:
+    """``<layer>.<tensor>``, as in a state dict."""
+    return f"{layer}.{tensor}" if layer else tensor
+
+
+def owns(model: object) -> bool:
+    """Whether the model is a ``torch.nn.Module``."""
+    return any((cls.__module__, cls.__name__) == ("torch.nn.modules.module", "Module") for cls in type(model).__mro__)
+
+
+def read_live(model: Any) -> Contents:
+    """The module's state dict, and the type and settings of each submodule."""
+    tensors = {name: _live_tensor(name, value) for name, value in model.state_dict().items() if hasattr(value, "numpy")}
+    modules = {name: _describe(module) for name, module in model.named_modules() if _module_class(module)}
+    return Contents(
+        origin=f"live {type(model).__name__}",
+        format="live",
+        framework=NAME,
+        tensors=tensors,
+        description={"modules": modules},
+    )
+
+
+def write_live(model: Any, tensors: Sequence[Output]) -> None:
+    """Copy each tensor into the module's own parameter or buffer; a tied parameter is written once."""
+    import torch
+
+    state = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for tensor in tensors:
+            memory = np.empty(tensor.shape, tensor.dtype)
+            tensor.fill(memory)
+            state[tensor.name].copy_(_to_torch(memory))
+
+
+def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) -> Layer | str:
+    """The layer that the tensors' names and shapes force, or the reason why there is none."""
+    shapes = {tensor: contents.tensors[name].shape for tensor, name in tensors.items()}
+    if all(_RECURRENT.fullmatch(tensor) for tensor in tensors):
+        return _recurrent_layer(module, tensors, shapes)
+    others = sorted(set(tensors) - set(_OWN_TENSORS))
+    if others:
+        return f"no kind has a tensor {others[0]!r}"
+    if _BATCH_NORM & set(tensors):
+        return Layer(module, ("batch_norm",), tensors)
+    if "weight" not in tensors:
+        return "a bias without a weight"
+    return Layer(module, _plain_kinds(shapes), tensors)
+
+
+def _plain_kinds(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """What a ``weight`` with or without a ``bias`` can be: a bias' shape rules kinds out."""
+    weight, bias = shapes["weight"], shapes.get("bias")
+    kinds = _MATRIX_KINDS.get(len(weight), ("conv", "layer_norm"))
+    fits = {
+        "dense": bias is None or bias == weight[:1],
+        "conv": bias is None or bias == weight[:1],
+        "embedding": bias is None,
+        "layer_norm": bias is None or bias == weight,
+    }
+    return tuple(kind for kind in kinds if fits[kind])
+
+
+def _recurrent_layer(module: str, tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> Layer | str:
+    recurrent = shapes.get("weight_hh_l0", ())
+    if any(tensor.startswith("weight_hr") for tensor in tensors):
+        return "an LSTM with a projection has no kind yet"
+    if len(recurrent) != 2 or not recurrent[1] or recurrent[0] % recurrent[1]:
+        return f"weight_hh_l0 of shape {list(recurrent)} is that of no recurrent layer"
+    kind = _ROWS_PER_UNIT.get(recurrent[0] // recurrent[1])
+    return Layer(module, (kind,), tensors) if kind else f"weight_hh_l0 of shape {list(recurrent)} is of no known kind"
+
+
+def _described_layer(module: str, tensors: Mapping[str, str], described: Mapping[str, Any]) -> Layer | str | None:
+    """The layer of a live module, whose type is known."""
+    if not described:
+        return None
+    description = described.get(module)
+    if description is None or not all(_belongs(description["kind"], tensor) for tensor in tensors):
+        return "its module's class has no kind yet"
+    return Layer(module, (description["kind"],), tensors, description["settings"])
+
+
+def _belongs(kind: str, tensor: str) -> bool:
+    """Whether a module of this kind has a tensor of this name."""
+    if kind in _ROWS_PER_UNIT.values():
+        return _RECURRENT.fullmatch(tensor) is not None and not tensor.startswith("weight_hr")
+    return tensor in _OWN_TENSORS
+
+
+def _module_class(module: object) -> str | None:
+    """The torch.nn class that decides how the module stores its weights."""
+    names = [cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn.modules.")]
+    return next((name for name in names if name in _KIND_OF_MODULE), None)
+
+
+def _describe(module: Any) -> dict[str, Any]:
+    kind = _KIND_OF_MODULE[str(_module_class(module))]
+    readers: dict[str, Callable[[Any], Iterator[tuple[str, Setting]]]] = {
+        "lstm": _recurrent_settings,
+        "gru": _recurrent_settings,
+        "rnn": _recurrent_settings,
+        "conv": _conv_settings,
+        "batch_norm": _batch_norm_settings,
+        "layer_norm": _layer_norm_settings,
+    }
+    reader = readers.get(kind)
+    return {"kind": kind, "settings": dict(reader(module)) if reader else {}}
+
+
+def _recurrent_settings(module: Any) -> Iterator[tuple[str, Setting]]:
+    yield "direction", "bidirectional" if module.bidirectional else "forward"
+    if hasattr(module, "nonlinearity"):
+        yield "activation", module.nonlinearity
+    else:
+        yield "activation", "tanh"
+        yield "recurrent_activation", "sigmoid"
+
+
+def _conv_settings(module: Any) -> Iterator[tuple[str, Setting]]:
+    yield "strides", _one_or_all(module.stride)
+    yield "dilation", _one_or_all(module.dilation)
+    yield "groups", module.groups
+    padding = module.padding
+    no_padding = not isinstance(padding, str) and not any(padding)
+    yield "padding", padding if isinstance(padding, str) else "valid" if no_padding else _one_or_all(padding)
+
+
+def _one_or_all(values: Sequence[int]) -> Setting:
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _batch_norm_settings(module: Any) -> Iterator[tuple[str, Setting]]:
+    yield "epsilon", module.eps
+    if module.momentum is not None:
+        yield "momentum", 1 - module.momentum
+
+
+def _layer_norm_settings(module: Any) -> Iterator[tuple[str, Setting]]:
+    yield "epsilon", module.eps
+
+
+def _live_tensor(name: str, value: Any) -> LazyTensor:
+    return LazyTensor(name, tuple(value.shape), _numpy_dtype(name, value), partial(_to_numpy, value))
+
+
+def _numpy_dtype(name: str, value: Any) -> DType:
+    import ml_dtypes
+
+    text = str(value.dtype).removeprefix("torch.")
+    if value.is_quantized or value.layout.__repr__() != "torch.strided":
+        raise CheckpointError(f"tensor {name!r} is quantized or sparse; weightport carries dense tensors")
+    return np.dtype(getattr(ml_dtypes, text)) if hasattr(ml_dtypes, text) else np.dtype(text)
+
+
+def _to_numpy(value: Any) -> Array:
+    """The values of a torch tensor, bit for bit; dtypes that NumPy lacks travel as unsigned integers."""
+    import torch
+
+    dtype = _numpy_dtype("", value)
+    value = value.detach().cpu().contiguous()
+    if dtype.isbuiltin == 1:
+        return np.asarray(value.numpy())
+    carrier = torch.int16 if dtype.itemsize == 2 else torch.uint8
+    return np.asarray(value.view(carrier).numpy()).view(dtype)
+
+
+def _to_torch(array: Array) -> Any:
+    import torch
+
+    if array.dtype.isbuiltin == 1:
+        return torch.from_numpy(array)
+    carrier = np.int16 if array.dtype.itemsize == 2 else np.uint8
+    return torch.from_numpy(array.view(carrier)).view(getattr(torch, array.dtype.name))

@@ -1,0 +1,281 @@
+"""Reading one framework's layout file: every mistake in it is one line that names file, table and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .checkpoint import Setting
+from .errors import LayoutError
+from .kinds import Kind, Label, Table, all_kinds, read_toml
+from .layouts import ONLY, Layout, PartLayout, Run, TensorLayout
+from .notation import Axes, axis_names, parse_axes
+
+VERIFIED = ("recorded", "source")
+_FILE_KEYS = ("title", "verified", "source")
+_LAYOUT_KEYS = frozenset({"kind", "tensors", "settings", "storage", "adds", "negates", "verified", "source"})
+_TENSOR_KEYS = frozenset({"when", "dtype", "along"})
+_PART_KEYS = frozenset({"role", "axes", "memory"})
+
+
+def load_layouts(path: Path, kinds: Mapping[str, Kind] | None = None) -> Mapping[str, Layout]:
+    """Read and validate one framework's file. Raises LayoutError naming file, table and key."""
+    kinds = all_kinds() if kinds is None else kinds
+    content = read_toml(path)
+    facts = {key: Table(path.name, content).text(key) for key in _FILE_KEYS if key in content}
+    layouts = {}
+    for name, values in content.items():
+        if name not in facts:
+            layout = _layout(path, name, Table(f"{path.name} [{name}]", values), kinds, facts)
+            layouts[layout.name] = layout
+    return MappingProxyType(layouts)
+
+
+def _layout(path: Path, name: str, table: Table, kinds: Mapping[str, Kind], facts: Mapping[str, str]) -> Layout:
+    kind_name = table.text("kind") if "kind" in table.values else name
+    if kind_name not in kinds:
+        raise LayoutError(f"{table.where}: no such kind {kind_name!r}; known are {', '.join(kinds)}")
+    kind = kinds[kind_name]
+    labelled = set(kind.labels) | kind.counted
+    Table(table.where, table.values, _LAYOUT_KEYS | labelled)
+    given = labelled & set(table.values)
+    layout = Layout(
+        framework=path.stem,
+        table=name,
+        kind=kind,
+        orders=MappingProxyType({a: _order(kind, table, a) for a in given if not isinstance(table.values[a], dict)}),
+        spellings=MappingProxyType({a: _words(kind, table, a) for a in given if isinstance(table.values[a], dict)}),
+        tensors=tuple(_tensors(kind, table.table("tensors"))),
+        settings=_allowed_values(table, "settings", frozenset(kind.settings)),
+        storage=_allowed_values(table, "storage", None),
+        adds=_adds(kind, table),
+        negates=frozenset(_labels(kind, "gate", table, "negates")),
+        where=table.where,
+        title=facts.get("title", path.stem),
+        verified=_verified(table, facts),
+        source=table.text("source") if "source" in table.values else facts.get("source", ""),
+    )
+    _check_tensors(layout, table)
+    return layout
+
+
+def _verified(table: Table, facts: Mapping[str, str]) -> str:
+    verified = table.text("verified") if "verified" in table.values else facts.get("verified", "source")
+    if verified not in VERIFIED:
+        raise table.fail("verified", f"must be {' or '.join(VERIFIED)}, found {verified!r}")
+    return verified
+
+
+def _order(kind: Kind, table: Table, axis: str) -> tuple[str, ...]:
+    if axis in kind.counted:
+        raise table.fail(axis, "is counted and has no order")
+    labels = _labels(kind, axis, table, axis)
+    missing = [label for label in kind.labels[axis] if label not in labels]
+    if missing:
+        raise table.fail(axis, f"{missing[0]!r} is missing")
+    return labels
+
+
+def _words(kind: Kind, table: Table, axis: str) -> Mapping[str, str]:
+    words = table.table(axis).values
+    for label, text in words.items():
+        if label not in {*kind.labels.get(axis, ()), ONLY}:
+            raise table.fail(axis, f"no label {label!r}; {kind.name} has {', '.join(kind.labels.get(axis, ()))}")
+        if not isinstance(text, str):
+            raise table.fail(axis, f"the spelling of {label!r} must be a text, found {text!r}")
+    texts = [text for label, text in words.items() if label != ONLY]
+    if len(set(texts)) != len(texts):
+        raise table.fail(axis, "two labels are spelled alike")
+    return MappingProxyType(dict(words))
+
+
+def _labels(kind: Kind, axis: str, table: Table, key: str) -> tuple[str, ...]:
+    """The labels of an axis that stand in a list at a key."""
+    labels = table.names(key)
+    unknown = [label for label in labels if label not in kind.labels.get(axis, ())]
+    if unknown:
+        raise table.fail(key, f"no label {unknown[0]!r}; {kind.name} has {', '.join(kind.labels.get(axis, ()))}")
+    return labels
+
+
+def _tensors(kind: Kind, table: Table) -> Iterator[TensorLayout]:
+    if not table.values:
+        raise LayoutError(f"{table.where}: a layout needs at least one tensor")
+    for name, value in table.values.items():
+        for alternative in value if isinstance(value, list) else [value]:
+            yield _tensor(kind, name, Table(f"{table.where} {name!r}", alternative))
+
+
+def _tensor(kind: Kind, name: str, table: Table) -> TensorLayout:
+    labelled = set(kind.labels) | kind.counted
+    Table(table.where, table.values, _TENSOR_KEYS | _PART_KEYS | {"parts"} | labelled)
+    spelled = [axis for axis in labelled if isinstance(table.values.get(axis), dict)]
+    runs, along = _runs(kind, table)
+    tensor = TensorLayout(
+        name=name,
+        runs=runs,
+        along=along,
+        spellings=MappingProxyType({axis: _words(kind, table, axis) for axis in spelled}),
+        when=MappingProxyType(dict(table.table("when").values)),
+        dtype=table.text("dtype") if "dtype" in table.values else None,
+    )
+    for run in runs:
+        for part in run.parts:
+            _check_axes(kind, part, (*tensor.spelled_axes, *run.each), table)
+    return tensor
+
+
+def _runs(kind: Kind, table: Table) -> tuple[tuple[Run, ...], int]:
+    """The runs of a tensor, and the dimension along which they follow one another."""
+    if "parts" not in table.values:
+        run, along = _run(kind, table, ())
+        return (run,), along
+    entries = _list_of_tables(table, "parts")
+    runs = []
+    for entry in entries:
+        each = entry.names("each") if "each" in entry.values else ()
+        entry.values.pop("each", None)
+        inner = _list_of_tables(entry, "parts") if "parts" in entry.values else [entry]
+        parts = [part for one in inner for part in _run(kind, one, each)[0].parts]
+        runs.append(Run(each, tuple(parts)))
+    along = table.values.get("along", 0)
+    ranks = {len(part.dimensions) for run in runs for part in run.parts}
+    if len(ranks) > 1 or not isinstance(along, int) or not 0 <= along < max(ranks):
+        raise table.fail("along", f"parts of {sorted(ranks)} dimensions cannot follow one another along {along!r}")
+    return tuple(runs), along
+
+
+def _list_of_tables(table: Table, key: str) -> list[Table]:
+    values = table.values[key]
+    if not isinstance(values, list) or not values:
+        raise table.fail(key, f"must be a list of tables, found {values!r}")
+    return [
+        Table(f"{table.where} {key}[{index}]", dict(Table(table.where, v).values)) for index, v in enumerate(values)
+    ]
+
+
+def _run(kind: Kind, table: Table, each: tuple[str, ...]) -> tuple[Run, int]:
+    """The parts that one table describes: one, or one for each role of a concatenation."""
+    roles, axes = _roles(kind, table), _axes(table)
+    if len(axes.parts) != len(roles):
+        raise table.fail("axes", f"{len(axes.parts)} parts for {len(roles)} roles")
+    labelled = set(kind.labels) | kind.counted
+    counted = {axis: _counted_place(table, axis) for axis in kind.counted if axis in table.values}
+    fixed: dict[str, Label] = {axis: index for axis, (index, open_end) in counted.items() if not open_end}
+    fixed |= {
+        axis: _label(kind, table, axis)
+        for axis in labelled
+        if isinstance(table.values.get(axis), str) and axis not in counted
+    }
+    partial = {axis: _labels(kind, axis, table, axis) for axis in labelled if isinstance(table.values.get(axis), list)}
+    parts = tuple(
+        PartLayout(
+            role=role,
+            axes=table.text("axes"),
+            dimensions=dimensions,
+            fixed=MappingProxyType(fixed),
+            partial=MappingProxyType(partial),
+            first=MappingProxyType({axis: index for axis, (index, open_end) in counted.items() if open_end}),
+            memory=tuple(table.text("memory").split()) if "memory" in table.values else (),
+        )
+        for role, dimensions in zip(roles, axes.parts, strict=True)
+    )
+    return Run(each, parts), axes.along
+
+
+def _axes(table: Table) -> Axes:
+    try:
+        return parse_axes(table.text("axes"))
+    except LayoutError as error:
+        raise LayoutError(f"{table.where}: {error}") from error
+
+
+def _roles(kind: Kind, table: Table) -> tuple[str, ...]:
+    value = table.values.get("role")
+    roles = (value,) if isinstance(value, str) else table.names("role")
+    if not roles:
+        raise table.fail("role", "is missing")
+    for role in roles:
+        if role not in kind.roles:
+            raise table.fail("role", f"{kind.name} has no role {role!r}; it has {', '.join(kind.roles)}")
+    return tuple(roles)
+
+
+def _label(kind: Kind, table: Table, axis: str) -> str:
+    label = table.text(axis)
+    if label not in kind.labels[axis]:
+        raise table.fail(axis, f"no label {label!r}; {kind.name} has {', '.join(kind.labels[axis])}")
+    return label
+
+
+def _counted_place(table: Table, axis: str) -> tuple[int, bool]:
+    """``2`` is the place 2; ``"1.."`` every place from 1 on."""
+    value: Any = table.values[axis]
+    text = str(value)
+    index, open_end = text.removesuffix(".."), text.endswith("..")
+    if isinstance(value, bool) or not index.isdecimal():
+        raise table.fail(axis, f"must be a number, or a first one as in '1..', found {value!r}")
+    return int(index), open_end
+
+
+def _check_axes(kind: Kind, part: PartLayout, outside: Sequence[str], table: Table) -> None:
+    """Every axis belongs to the part's role, once; every sized axis and every needed place of the role is there."""
+    axes = kind.roles[part.role].axes
+    inside = axis_names(part.dimensions)
+    given = [*inside, *part.fixed, *outside]
+    for axis in given:
+        if axis not in axes:
+            raise table.fail("axes", f"{part.role} has no axis {axis!r}; it has {', '.join(axes)}")
+        if given.count(axis) > 1:
+            raise table.fail("axes", f"{axis!r} is given twice")
+    sized = [axis for axis in axes if not kind.is_labelled(axis) and axis not in inside]
+    if sized:
+        raise table.fail("axes", f"{part.role} needs the axis {sized[0]!r}")
+    for axis in kind.labelled_axes(part.role):
+        if axis not in given and not _may_be_absent(kind, part.role, axis):
+            raise table.fail("axes", f"{part.role} needs the axis {axis!r}: inside the tensor, in its name or fixed")
+    own = [axis for axis in inside if not kind.is_labelled(axis)]
+    if part.memory and sorted(part.memory) != sorted(own):
+        raise table.fail("memory", f"must have the axes {', '.join(own)}, found {' '.join(part.memory)!r}")
+
+
+def _may_be_absent(kind: Kind, role: str, axis: str) -> bool:
+    """An axis that a layout may leave out: one that sums, or one along which a layer may have one place only."""
+    return axis == kind.roles[role].sums or axis in kind.counted or axis == "direction"
+
+
+def _check_tensors(layout: Layout, table: Table) -> None:
+    alternatives: dict[str, list[TensorLayout]] = {}
+    for tensor in layout.tensors:
+        for part in tensor.parts:
+            for axis in axis_names(part.dimensions):
+                if axis in layout.spellings and axis not in layout.orders and axis not in part.partial:
+                    raise table.fail("tensors", f"{axis!r} is inside {tensor.name!r}, but only its spelling is given")
+        alternatives.setdefault(tensor.name, []).append(tensor)
+        unknown = sorted(set(tensor.when) - set(layout.kind.settings) - set(layout.storage))
+        if unknown:
+            raise table.fail("tensors", f"{tensor.name!r} depends on {unknown[0]!r}, which is no setting")
+    for name, same in alternatives.items():
+        conditions = [tuple(sorted(tensor.when.items())) for tensor in same]
+        if len(set(conditions)) != len(conditions):
+            raise table.fail("tensors", f"{name!r} stands twice under the same condition")
+
+
+def _allowed_values(table: Table, key: str, known: frozenset[str] | None) -> Mapping[str, tuple[Setting, ...]]:
+    values = table.table(key, known).values
+    for name, allowed in values.items():
+        if not isinstance(allowed, list) or not allowed:
+            raise table.fail(key, f"{name!r} must be a list of values, found {allowed!r}")
+    return MappingProxyType({name: tuple(allowed) for name, allowed in values.items()})
+
+
+def _adds(kind: Kind, table: Table) -> Mapping[str, Mapping[str, float]]:
+    adds = table.table("adds", frozenset(kind.roles))
+    for role in adds.values:
+        constants = adds.table(role, frozenset(kind.labels.get("gate", ()))).values
+        for label, constant in constants.items():
+            if isinstance(constant, bool) or not isinstance(constant, int | float):
+                raise adds.fail(role, f"{label!r} must be a number, found {constant!r}")
+    return MappingProxyType({role: MappingProxyType(dict(values)) for role, values in adds.values.items()})

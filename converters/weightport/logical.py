@@ -1,0 +1,62 @@
+"""Logical arrays: a layer's parameters as its kind names them, free of any framework's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .checkpoint import Array
+from .engine import Read, strided
+from .kinds import Kind
+from .notation import SPATIAL
+from .views import StoredBlock, View
+
+
+def logical_arrays(view: View, read: Read) -> list[dict[str, Array]]:
+    """The parameters of each stacked layer as float64 arrays, by role.
+
+    Axes are the role's own in ``kinds.toml``, without ``layer``; labels stand in the kind's order. A block that holds
+    the sum of several places is given to the first of them. ``read`` takes the layout's own tensor names.
+    """
+    kind = view.layout.kind
+    layers: list[dict[str, Array]] = [{} for _ in view.sizes]
+    for block in view.blocks:
+        axes = kind.labelled_axes(block.role)
+        place = dict(zip(axes, block.covers[0], strict=True))
+        layer = int(place.pop("layer", 0))
+        roles = layers[layer]
+        if block.role not in roles:
+            roles[block.role] = np.zeros(_shape(view, block.role, layer))
+        index = tuple(kind.labels[axis].index(str(label)) for axis, label in place.items())
+        roles[block.role][_at(kind, block.role, index)] = mathematics(view, block, layer, read)
+    return layers
+
+
+def mathematics(view: View, block: StoredBlock, layer: int, read: Read) -> Array:
+    """The values that one stored block has in the mathematics, as float64, along the role's sized axes."""
+    axes = [axis for axis in _role_axes(view, block.role, layer) if not view.layout.kind.is_labelled(axis)]
+    stored = strided(np.ascontiguousarray(read(block.tensor)), block.block, axes)
+    return stored.astype(np.float64) * block.sign + block.adds
+
+
+def _role_axes(view: View, role: str, layer: int) -> list[str]:
+    axes: list[str] = []
+    for axis in view.layout.kind.roles[role].axes:
+        axes.extend([axis] if axis != SPATIAL else [name for name in view.sizes[layer] if name.startswith(SPATIAL)])
+    return axes
+
+
+def _shape(view: View, role: str, layer: int) -> list[int]:
+    kind, sizes = view.layout.kind, view.sizes[layer]
+    counts: Mapping[str, int] = {axis: len(labels) for axis, labels in kind.labels.items()} | dict(view.counts)
+    return [counts[a] if kind.is_labelled(a) else sizes[a] for a in _role_axes(view, role, layer) if a != "layer"]
+
+
+def _at(kind: Kind, role: str, index: tuple[int, ...]) -> tuple[int | slice, ...]:
+    """The index of a place in a logical array, whose labelled axes may stand behind sized ones."""
+    rest = iter(index)
+    axes = [axis for axis in kind.roles[role].axes if axis != "layer"]
+    if not any(kind.is_labelled(axis) for axis in axes):
+        return (...,)  # type: ignore[return-value]
+    return tuple(next(rest) if kind.is_labelled(axis) else slice(None) for axis in axes)

@@ -1,0 +1,30 @@
+"""Opening a checkpoint: from a path or a live model to its tensors and layers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from .checkpoint import Checkpoint
+from .formats import format_of_file
+from .frameworks import framework_named, framework_of_model
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+def open_checkpoint(source: Any, framework: str | None = None) -> Checkpoint:
+    """Open a checkpoint file, or look at a live model.
+
+    The format is told by the file's content. ``framework`` overrides whose layouts its tensors follow (a
+    ``.safetensors`` file does not say). Reads the file's directory only. Raises CheckpointError for a file that is
+    damaged, foreign or unsafe, UsageError where there is none."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        contents = format_of_file(path).read(path)
+    else:
+        contents = framework_of_model(source).read_live(source)
+    if framework is not None and framework != contents.framework:
+        contents = replace(contents, framework=framework_named(framework).NAME)
+    return Checkpoint(contents, framework_named(contents.framework).structure(contents))

@@ -1,0 +1,90 @@
+"""Outputs: what the writers are given. A target tensor is made in the writer's memory, when the writer gets to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from .checkpoint import Array, Checkpoint, DType, Output, Tensor
+from .engine import execute
+from .plan import TensorPlan
+from .planner import is_floating
+from .report import Report
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with a tensor's name, the elements done and the elements in all."""
+
+
+@dataclass(frozen=True)
+class SameTensor:
+    """A tensor that both sides have under one name, carried as it is (one framework on both sides)."""
+
+    tensor: Tensor
+    dtype: DType
+
+    @property
+    def name(self) -> str:
+        return self.tensor.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+
+def outputs(
+    source: Checkpoint, report: Report, tensors: Sequence[TensorPlan | SameTensor], progress: Progress | None
+) -> list[Output]:
+    """The tensors as a writer takes them: each is made when its memory is there."""
+    tally = _Tally(report, progress)
+    return [_PlannedOutput(tensor, source, tally) for tensor in tensors]
+
+
+class _Tally:
+    """Counts what has been written, for the progress bar and the report."""
+
+    def __init__(self, report: Report, progress: Progress | None) -> None:
+        self._report, self._progress, self._done = report, progress, 0
+
+    def add(self, name: str, memory: Array) -> None:
+        self._done += memory.size
+        if is_floating(memory.dtype):
+            count = sum(int(np.isnan(rows).sum()) for rows in _rows(memory))
+            if count:
+                self._report.nan[name] = count
+        if self._progress:
+            self._progress(name, self._done, self._report.elements)
+
+
+def _rows(memory: Array, elements: int = 1 << 20) -> Iterator[Array]:
+    flat = memory.reshape(-1)
+    for start in range(0, flat.size, elements):
+        yield flat[start : start + elements]
+
+
+@dataclass(frozen=True)
+class _PlannedOutput:
+    plan: TensorPlan | SameTensor
+    source: Checkpoint
+    tally: _Tally
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.plan.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.plan.dtype
+
+    def fill(self, memory: Array) -> None:
+        if isinstance(self.plan, TensorPlan):
+            execute(self.plan, lambda name: self.source.tensors[name].read(), memory)
+        else:
+            np.copyto(memory, self.plan.tensor.read(), casting="unsafe")
+        self.tally.add(self.name, memory)

@@ -1,0 +1,222 @@
+"""From two views of one logical layer to the moves between them. No arrays, no frameworks, no pairs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .checkpoint import DType, Setting
+from .errors import RefusedError
+from .kinds import Kind, Role
+from .plan import LayerPlan, Move, Requirement, SourceBlock, TensorPlan
+from .views import Place, StoredBlock, View, sum_class
+
+DTypeOf = Callable[[str], DType]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A checkpoint's layer as a part of one logical layer: its tensors' names there, and the first of its stack.
+
+    A stack of three one-layer LSTMs is three parts with ``first_layer`` 0, 1 and 2.
+    """
+
+    name: str
+    view: View
+    names: Mapping[str, str]
+    first_layer: int = 0
+
+    def blocks(self) -> Iterator[StoredBlock]:
+        """The view's blocks under the checkpoint's names, and at their place in the stack."""
+        kind = self.view.layout.kind
+        for block in self.view.blocks:
+            covers = tuple(self._shifted(kind, block.role, place) for place in block.covers)
+            yield replace(block, tensor=self.names[block.tensor], covers=covers)
+
+    def _shifted(self, kind: Kind, role: str, place: Place) -> Place:
+        axes = kind.labelled_axes(role)
+        return tuple(
+            int(label) + self.first_layer if axis == "layer" else label for axis, label in zip(axes, place, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class _Class:
+    """The blocks on either side of places that enter the mathematics as one sum."""
+
+    role: Role
+    what: str
+    sources: tuple[StoredBlock, ...]
+    targets: tuple[StoredBlock, ...]
+
+
+def plan_layer(
+    sources: Sequence[Part],
+    targets: Sequence[Part],
+    settings: Mapping[str, Setting],
+    dtype_of: DTypeOf,
+    dtype: DType | None = None,
+) -> LayerPlan:
+    """Plan the moves that carry the source parts into the target parts.
+
+    ``dtype`` is what floating-point tensors become (None: what their source is). Raises RefusedError listing every
+    size that differs and every parameter that one side needs and the other does not have."""
+    kind = sources[0].view.layout.kind
+    problems = size_problems(sources, targets)
+    classes = _classes(kind, sources, targets, settings) if not problems else []
+    problems += [problem for group in classes if (problem := _missing(kind, group))]
+    if problems:
+        raise RefusedError(f"{targets[0].name}: {sources[0].name} does not fit", problems)
+    moves: dict[str, list[Move]] = defaultdict(list)
+    for group in classes:
+        for tensor, move in _moves(group):
+            moves[tensor].append(move)
+    return LayerPlan(
+        kind=kind.name,
+        sources=tuple(part.name for part in sources),
+        targets=tuple(part.name for part in targets),
+        tensors=tuple(_tensor_plans(sources, targets, moves, dtype_of, dtype)),
+        requirements=tuple(need for group in classes for need in _requirements(group, targets[0].view.layout.name)),
+        notes=tuple(_dropped(classes)),
+    )
+
+
+def size_problems(sources: Sequence[Part], targets: Sequence[Part]) -> list[str]:
+    """Every number of layers, number of directions and size that differs between the two sides, one line each."""
+    problems = []
+    source_counts, target_counts = _total_counts(sources), _total_counts(targets)
+    for axis, count in source_counts.items():
+        if target_counts[axis] != count:
+            problems.append(f"{count} {axis} in the source, {target_counts[axis]} in the target")
+    if problems:
+        return problems
+    for layer, (ours, theirs) in enumerate(zip(_all_sizes(sources), _all_sizes(targets), strict=True)):
+        for axis in dict.fromkeys([*ours, *theirs]):
+            if ours.get(axis) != theirs.get(axis):
+                where = f"layer {layer}: " if len(_all_sizes(sources)) > 1 else ""
+                problems.append(f"{where}{axis} is {ours.get(axis)} in the source, {theirs.get(axis)} in the target")
+    return problems
+
+
+def _total_counts(parts: Sequence[Part]) -> dict[str, int]:
+    counts = dict(parts[0].view.counts)
+    for part in parts[1:]:
+        if part.view.counts.get("direction") != counts.get("direction"):
+            raise RefusedError(f"{part.name}: has other directions than {parts[0].name}, so they are no stack")
+        counts["layer"] += part.view.counts["layer"]
+    return counts
+
+
+def _all_sizes(parts: Sequence[Part]) -> list[Mapping[str, int]]:
+    return [sizes for part in parts for sizes in part.view.sizes]
+
+
+def _classes(
+    kind: Kind, sources: Sequence[Part], targets: Sequence[Part], settings: Mapping[str, Setting]
+) -> list[_Class]:
+    found: dict[tuple[str, Place], tuple[list[StoredBlock], list[StoredBlock]]] = {}
+    counts = _total_counts(sources)
+    for side, parts in enumerate((targets, sources)):
+        for part in parts:
+            for block in part.blocks():
+                key = (block.role, sum_class(kind, block.role, block.covers[0], settings))
+                found.setdefault(key, ([], []))[side].append(block)
+    return [
+        _Class(kind.roles[role], _describe(kind, role, place, counts), tuple(from_source), tuple(in_target))
+        for (role, place), (in_target, from_source) in found.items()
+    ]
+
+
+def _describe(kind: Kind, role: str, place: Place, counts: Mapping[str, int]) -> str:
+    """A place in words: ``bias recurrent candidate``; layer and direction only where there are several."""
+    words = [
+        f"{axis} {label}" if axis in kind.counted else str(label)
+        for axis, label in zip(kind.labelled_axes(role), place, strict=True)
+        if counts.get(axis, 2) > 1
+    ]
+    return " ".join([role, *(word for word in words if word)])
+
+
+def _missing(kind: Kind, group: _Class) -> str | None:
+    if not group.sources and group.role.absent is None:
+        return f"the source has no {group.what}, which {kind.name} needs"
+    if not group.targets and group.role.absent is None:
+        return f"the target has no {group.what}, which {kind.name} needs"
+    return None
+
+
+def _moves(group: _Class) -> Iterator[tuple[str, Move]]:
+    """One move for each target block of a class.
+
+    Each source block goes to the target block that covers it, or else to the first one: where one sum becomes two
+    parts, the first part takes the sum and the other is filled with zeros.
+    """
+    for index, target in enumerate(group.targets):
+        taken = [block for block in group.sources if _home(block, group.targets) == index]
+        if group.sources:
+            mathematics = sum(block.adds for block in taken)
+        else:
+            mathematics = float(group.role.absent or 0.0) if index == 0 else 0.0
+        sources = tuple(SourceBlock(b.tensor, b.block, b.sign * target.sign) for b in taken)
+        constant = target.sign * (mathematics - target.adds)
+        yield target.tensor, Move(group.what, target.block, sources, constant + 0.0)
+
+
+def _home(block: StoredBlock, targets: Sequence[StoredBlock]) -> int:
+    """The target block that a source block goes to: the one that shares a place with it, else the first."""
+    for index, target in enumerate(targets):
+        if set(block.covers) & set(target.covers):
+            return index
+    return 0
+
+
+def _requirements(group: _Class, target_layout: str) -> Iterator[Requirement]:
+    if group.targets or group.role.incidental:
+        return
+    for block in group.sources:
+        absent = float(group.role.absent or 0.0)
+        yield Requirement(
+            what=group.what,
+            tensor=block.tensor,
+            block=block.block,
+            value=block.sign * (absent - block.adds),
+            reason=f"{target_layout} has no place for {group.what}, so it must be {absent:g} everywhere",
+        )
+
+
+def _dropped(classes: Sequence[_Class]) -> list[str]:
+    names = dict.fromkeys(g.role.name for g in classes if g.role.incidental and g.sources and not g.targets)
+    return [f"{name} is bookkeeping and is not carried" for name in names]
+
+
+def _tensor_plans(
+    sources: Sequence[Part],
+    targets: Sequence[Part],
+    moves: Mapping[str, list[Move]],
+    dtype_of: DTypeOf,
+    dtype: DType | None,
+) -> Iterator[TensorPlan]:
+    first = dtype_of(next(iter(sources[0].names.values())))
+    for part in targets:
+        for local, shape in part.view.shapes.items():
+            name = part.names[local]
+            fixed = part.view.dtypes[local]
+            found = {dtype_of(source.tensor) for move in moves[name] for source in move.sources}
+            carried = _common_dtype(name, found) if found else np.dtype(fixed) if fixed else first
+            wanted = dtype if dtype is not None and is_floating(carried) else carried
+            yield TensorPlan(name, shape, wanted, tuple(moves[name]))
+
+
+def _common_dtype(name: str, dtypes: set[DType]) -> DType:
+    if len(dtypes) > 1:
+        listed = ", ".join(sorted(map(str, dtypes)))
+        raise RefusedError(f"{name}: its sources are of several dtypes ({listed}); choose one with --dtype")
+    return next(iter(dtypes))
+
+
+def is_floating(dtype: DType) -> bool:
+    """Whether the dtype is a floating-point one, ml_dtypes' among them."""
+    return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)

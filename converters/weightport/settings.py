@@ -1,0 +1,44 @@
+"""Settings: what changes a layer's result and is not in its weights. Compared here, never converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from .checkpoint import Layer, Setting
+from .layouts import Layout
+
+
+def unsupported(layout: Layout, settings: Mapping[str, Setting], allowed: Iterable[str] = ()) -> list[str]:
+    """One line for each setting that the layout's framework cannot express and that ``allowed`` does not name.
+
+    A setting that the storage depends on (a GRU's ``reset``) cannot be allowed: its tensors would mean another thing.
+    """
+    patterns = tuple(allowed)
+    structural = {name for tensors in layout.tensors for name in tensors.when} | apart_settings(layout)
+    problems = []
+    for name, values in layout.settings.items():
+        if name not in settings or settings[name] in values:
+            continue
+        wanted = " or ".join(map(str, values))
+        problem = f"{name} is {settings[name]}, and {layout.name} can only be {wanted}"
+        if name in structural:
+            problems.append(f"{problem}: no weights make it compute the same")
+        elif not any(fnmatchcase(name, pattern) or pattern == settings[name] for pattern in patterns):
+            problems.append(f"{problem}; --allow {name} carries the weights all the same")
+    return problems
+
+
+def differing(source: Layer, target: Layer, kind: Mapping[str, Setting]) -> list[str]:
+    """One line for each setting that both sides state and state differently."""
+    both = [name for name in kind if name in source.settings and name in target.settings]
+    return [
+        f"{name} is {source.settings[name]} in the source, {target.settings[name]} in the target"
+        for name in both
+        if source.settings[name] != target.settings[name]
+    ]
+
+
+def apart_settings(layout: Layout) -> set[str]:
+    """The settings that decide which parts of a parameter sum, and so what its stored tensors mean."""
+    return {name for role in layout.kind.roles.values() if role.apart for name in role.apart.when}

@@ -1,0 +1,165 @@
+"""Sizes: what the shapes of a layer's tensors, all together, say of its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from types import MappingProxyType
+
+from .errors import LayoutError
+from .families import VARYING, Instance, Piece, full_counts, labels, pieces
+from .kinds import Kind
+from .layouts import Layout, TensorLayout
+from .notation import Group, axis_names, describe_group, group_size, spatial_count
+
+_PASSES = 4  # a size may only follow from another tensor's
+
+
+@dataclass
+class Sizes:
+    """The sizes found so far: of each stacked layer, and the counts that all layers share. ``stored`` are the roles
+    that the layer has."""
+
+    kind: Kind
+    stored: frozenset[str]
+    counts: dict[str, int]
+    layers: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def of(self, layout: Layout, piece: Piece) -> dict[str, int]:
+        """The known sizes of a piece's axes, the labels that it has of labelled axes included."""
+        sizes = dict(self.layers.setdefault(piece.layer, {}))
+        for axis in axis_names(piece.dimensions):
+            if axis in self.kind.labels and axis not in VARYING:
+                sizes[axis] = len(layout.order(piece.part, axis))
+            elif self.kind.is_labelled(axis) and axis in self.counts:
+                sizes[axis] = len(labels(layout, piece.part, axis, self.counts))
+        return sizes
+
+    def learn(self, piece: Piece, axis: str, size: int) -> None:
+        """Take down a size that a shape forces."""
+        if self.kind.is_labelled(axis):
+            self.counts[axis] = size + piece.part.first.get(axis, 0)
+        else:
+            self.layers.setdefault(piece.layer, {})[axis] = size
+
+    def settle(self, layout: Layout) -> None:
+        """Apply the kind's rules: axes that are equal, and what a stacked layer takes in."""
+        freed = {rule.frees for rule in self.kind.roles.values() if rule.frees and rule.name in self.stored}
+        for sizes in self.layers.values():
+            for one, other in self.kind.equal.items():
+                if one not in freed:
+                    _equalise(layout, sizes, one, other)
+        for layer, sizes in self.layers.items():
+            if layer:
+                self._stack(sizes, self.layers.get(layer - 1, sizes))
+
+    def _stack(self, sizes: dict[str, int], below: Mapping[str, int]) -> None:
+        for axis, factors in self.kind.stacked.items():
+            values = [self.counts.get(factor, below.get(factor)) for factor in factors]
+            if None not in values:
+                sizes.setdefault(axis, prod(value for value in values if value is not None))
+
+    def all_layers(self, layout: Layout) -> tuple[Mapping[str, int], ...]:
+        """The sizes of every layer; one whose tensors say nothing is as the one below."""
+        count = full_counts(self.kind, self.counts).get("layer", 1)
+        for layer in range(1, count):
+            below = self.layers.get(layer - 1, {})
+            own = self.layers.setdefault(layer, {})
+            for axis, size in below.items():
+                if axis not in self.kind.stacked:
+                    own.setdefault(axis, size)
+        self.settle(layout)
+        return tuple(MappingProxyType(dict(self.layers.get(layer, {}))) for layer in range(count))
+
+
+def solve(
+    layout: Layout,
+    instances: Sequence[Instance],
+    shapes: Mapping[str, tuple[int, ...]],
+    counts: Mapping[str, int],
+    given: Mapping[str, int],
+) -> tuple[tuple[Mapping[str, int], ...], dict[str, int]]:
+    """The sized axes of each stacked layer and the counts, from all shapes together.
+
+    ``given`` has sizes and counts that no shape tells (of one flat buffer). Raises LayoutError naming the tensor
+    whose shape does not fit."""
+    stored = frozenset(role for instance in instances for role in instance.tensor.roles)
+    sizes = Sizes(layout.kind, stored, {**counts, **{axis: given[axis] for axis in VARYING if axis in given}})
+    sizes.layers[0] = {axis: size for axis, size in given.items() if axis not in VARYING}
+    for _ in range(_PASSES):
+        for instance in instances:
+            _fit(layout, instance, shapes[instance.name], sizes)
+        sizes.settle(layout)
+    all_layers = sizes.all_layers(layout)
+    return all_layers, full_counts(layout.kind, sizes.counts)
+
+
+def spatial_axes(tensor: TensorLayout, name: str, rank: int) -> int:
+    """How many axes ``...`` stands for in a tensor of this rank. Raises LayoutError where none fits."""
+    dimensions = tensor.parts[0].dimensions
+    spatial = spatial_count(dimensions, rank)
+    if spatial is None:
+        raise LayoutError(f"tensor {name!r} has {rank} dimensions where {tensor.axes!r} asks for {len(dimensions)}")
+    return spatial
+
+
+def _equalise(layout: Layout, sizes: dict[str, int], one: str, other: str) -> None:
+    if one in sizes and other in sizes and sizes[one] != sizes[other]:
+        raise LayoutError(f"{layout.name}: {one} is {sizes[one]} and {other} is {sizes[other]}, which must be equal")
+    for known, unknown in ((one, other), (other, one)):
+        if known in sizes:
+            sizes.setdefault(unknown, sizes[known])
+
+
+def _fit(layout: Layout, instance: Instance, shape: tuple[int, ...], sizes: Sizes) -> None:
+    """Fit one tensor's shape, adding what it forces to ``sizes``."""
+    spatial = spatial_axes(instance.tensor, instance.name, len(shape))
+    counts = full_counts(layout.kind, sizes.counts)
+    parts = list(pieces(layout, instance, counts, spatial))
+    for dimension, length in enumerate(shape):
+        sums = [parts] if dimension == instance.tensor.along else [[piece] for piece in parts]
+        for terms in sums:
+            problem = _solve_sum(layout, terms, dimension, length, sizes)
+            if problem:
+                raise LayoutError(
+                    f"tensor {instance.name!r} of shape {list(shape)} does not fit {layout.name} "
+                    f"'{instance.tensor.axes}': it has {length} where {problem} is expected"
+                )
+
+
+def _solve_sum(layout: Layout, terms: Sequence[Piece], dimension: int, length: int, sizes: Sizes) -> str | None:
+    """Fit the pieces that follow one another along a dimension to its length; a text where they cannot.
+
+    With one unknown size the length is linear in it; with more, the dimension is left for a later pass."""
+    known = [sizes.of(layout, piece) for piece in terms]
+    groups = [piece.dimensions[dimension] for piece in terms]
+    unknown = dict(_unknown(terms, groups, known))
+    if len(unknown) > 1:
+        return None
+    text = " + ".join(dict.fromkeys(describe_group(group, own) for group, own in zip(groups, known, strict=True)))
+    if not unknown:
+        total = _total(groups, known)
+        return None if total == length else f"{text} = {total}" if text != str(total) else text
+    (_, axis), piece = next(iter(unknown.items()))
+    base, step = (_total(groups, [{axis: guess, **own} for own in known]) for guess in (0, 1))
+    step -= base
+    size, rest = divmod(length - base, step) if step else (0, length)
+    if rest or size < 0:
+        return text
+    sizes.learn(piece, axis, size)
+    return None
+
+
+def _unknown(
+    terms: Iterable[Piece], groups: Iterable[Group], known: Iterable[Mapping[str, int]]
+) -> Iterator[tuple[tuple[int, str], Piece]]:
+    """Every unknown size, by its layer and axis, with a piece that has it."""
+    for piece, group, own in zip(terms, groups, known, strict=True):
+        for axis in group:
+            if axis not in own:
+                yield (-1 if axis in VARYING else piece.layer, axis), piece
+
+
+def _total(groups: Sequence[Group], sizes: Sequence[Mapping[str, int]]) -> int:
+    return sum(group_size(group, own) for group, own in zip(groups, sizes, strict=True))

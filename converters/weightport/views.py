@@ -1,0 +1,357 @@
+"""Views: where every place of every role is stored, for one layer in one layout.
+
+A view of stored tensors is found from their names and shapes; a view for tensors yet to be made is laid out from
+counts and sizes. Either way it is the same list of blocks, so one planner serves every pair of layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
+
+from .checkpoint import Setting
+from .errors import LayoutError, RefusedError
+from .families import (
+    Instance,
+    Piece,
+    counts_by_number,
+    counts_from_names,
+    expected,
+    full_counts,
+    labels,
+    parse_names,
+    pieces,
+    stored_when,
+    without_only,
+)
+from .kinds import Kind, Label
+from .layouts import Layout, TensorLayout
+from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, locate
+from .sizes import solve, spatial_axes
+
+Place = tuple[Label, ...]
+"""Labels along a role's labelled axes, in the role's order."""
+
+
+@dataclass(frozen=True)
+class StoredBlock:
+    """A block of a stored tensor and the places of the role whose sum it holds: mathematics = sign x stored + adds."""
+
+    tensor: str
+    role: str
+    covers: tuple[Place, ...]
+    block: Block
+    sign: int = 1
+    adds: float = 0.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A layer in a layout: its tensors' shapes, and the block behind every place.
+
+    ``counts`` has the number of places of axes whose number varies (``layer``, ``direction``); ``sizes`` the sized
+    axes of each stacked layer. ``conditions`` are the settings and the facts of storage that were given or that the
+    shapes force.
+    """
+
+    layout: Layout
+    conditions: Mapping[str, Setting]
+    counts: Mapping[str, int]
+    sizes: tuple[Mapping[str, int], ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str | None]
+    blocks: tuple[StoredBlock, ...]
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """Those of the conditions that are settings of the kind."""
+        return {name: value for name, value in self.conditions.items() if name in self.layout.kind.settings}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that are stored, in the kind's order."""
+        stored = {block.role for block in self.blocks}
+        return tuple(role for role in self.layout.kind.roles if role in stored)
+
+
+def view_of(
+    layout: Layout,
+    shapes: Mapping[str, tuple[int, ...]],
+    settings: Mapping[str, Setting] = MappingProxyType({}),
+    storage: Mapping[str, Setting] = MappingProxyType({}),
+    sizes: Mapping[str, int] = MappingProxyType({}),
+) -> View:
+    """The view of stored tensors, from their names and shapes.
+
+    A setting that the storage depends on and that is not given is taken from the shapes where they force it.
+    ``sizes`` has sizes and counts that no shape tells (``{"unit": 6, "layer": 2}`` of one flat buffer). Raises
+    LayoutError where a tensor is missing, belongs to no role or does not fit.
+    """
+    known = {**settings, **layout.forced_settings(), **storage}
+    fits: list[View] = []
+    problems: list[str] = []
+    for directions in _direction_choices(layout, known, sizes):
+        named = parse_names(layout, shapes, directions)
+        for conditions in _open_conditions(named, known):
+            try:
+                fits.append(_fit(layout, named, shapes, {**known, **conditions}, sizes))
+            except LayoutError as error:
+                problems.append(str(error))
+    if not fits:
+        raise LayoutError(problems[0])
+    if len(fits) > 1:
+        raise LayoutError(f"{layout.name}: the shapes do not tell which of its forms this is")
+    return fits[0]
+
+
+def view_for(
+    layout: Layout,
+    roles: Iterable[str],
+    counts: Mapping[str, int],
+    sizes: Sequence[Mapping[str, int]],
+    settings: Mapping[str, Setting] = MappingProxyType({}),
+) -> View:
+    """The view that tensors holding these roles would have, laid out anew in ``layout``.
+
+    ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the layout's first is taken.
+    Raises RefusedError where the layout cannot hold this many layers or directions."""
+    preferred = {name: values[0] for name, values in layout.storage.items()}
+    conditions = {**settings, **layout.forced_settings(), **preferred}
+    wanted = {*roles, *layout.adding_roles()}
+    full = full_counts(layout.kind, counts)
+    _check_capacity(layout, wanted, full, conditions)
+    instances = [i for i in expected(layout, full, conditions) if wanted & i.tensor.roles]
+    spatial = len([axis for axis in sizes[0] if axis.startswith(SPATIAL)])
+    return _view(layout, [(instance, spatial) for instance in instances], full, tuple(sizes), conditions)
+
+
+def families_of(view: View, tensor: str) -> list[TensorLayout]:
+    """The layout's entries that one tensor of a view can be, under the view's settings."""
+    instances = parse_names(view.layout, [tensor], view.counts.get("direction", 1))[tensor]
+    return [instance.tensor for instance in instances if stored_when(instance.tensor, view.conditions)]
+
+
+def sum_class(kind: Kind, role: str, place: Place, settings: Mapping[str, Setting]) -> Place:
+    """The places that enter the mathematics as one sum with this one, written as one place of the axis that sums."""
+    rule = kind.roles[role]
+    axes = kind.labelled_axes(role)
+    if rule.sums is None:
+        return place
+    apart = rule.apart
+    if apart and place[axes.index(apart.axis)] in apart.labels:
+        active = all(settings.get(name, value) == value for name, value in apart.when.items())
+        if active:
+            return place
+    return _replaced(axes, place, rule.sums, "")
+
+
+def _direction_choices(layout: Layout, known: Mapping[str, Setting], sizes: Mapping[str, int]) -> Sequence[int]:
+    """How many directions a layer may have whose names only tell together with that number."""
+    if not counts_by_number(layout):
+        return (1,)
+    if "direction" in sizes:
+        return (sizes["direction"],)
+    if "direction" in known:
+        return (2 if known["direction"] == "bidirectional" else 1,)
+    return (1, 2)
+
+
+def _open_conditions(named: Mapping[str, list[Instance]], known: Mapping[str, Setting]) -> list[dict[str, Setting]]:
+    """Every assignment of the settings that the present tensors depend on and that are not known."""
+    choices: dict[str, list[Setting]] = {}
+    for instances in named.values():
+        for instance in instances:
+            for name, value in instance.tensor.when.items():
+                if name not in known and value not in choices.setdefault(name, []):
+                    choices[name].append(value)
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def _fit(
+    layout: Layout,
+    named: Mapping[str, list[Instance]],
+    shapes: Mapping[str, tuple[int, ...]],
+    conditions: Mapping[str, Setting],
+    given: Mapping[str, int],
+) -> View:
+    chosen = [_choose(layout, name, options, conditions) for name, options in named.items()]
+    names = counts_from_names(layout, chosen)
+    instances = [without_only(layout, instance) for instance in chosen]
+    sizes, counts = solve(layout, instances, shapes, names, given)
+    _check_complete(layout, instances, counts, conditions)
+    ranked = [(i, spatial_axes(i.tensor, i.name, len(shapes[i.name]))) for i in instances]
+    return _view(layout, ranked, counts, sizes, conditions)
+
+
+def _choose(layout: Layout, name: str, options: list[Instance], conditions: Mapping[str, Setting]) -> Instance:
+    fitting = [option for option in options if stored_when(option.tensor, conditions)]
+    if len(fitting) != 1:
+        stored = ", ".join(f"{key} = {value}" for key, value in conditions.items())
+        raise LayoutError(f"{layout.name} stores no {name!r} when {stored}")
+    return fitting[0]
+
+
+def _check_complete(
+    layout: Layout, instances: Sequence[Instance], counts: Mapping[str, int], conditions: Mapping[str, Setting]
+) -> None:
+    """A role is stored whole or not at all, and a role that cannot be absent is there."""
+    present = {instance.name for instance in instances}
+    stored = {role for instance in instances for role in instance.tensor.roles}
+    for role in layout.kind.roles.values():
+        names = [i.name for i in expected(layout, counts, conditions) if role.name in i.tensor.roles]
+        missing = [name for name in names if name not in present]
+        if missing and (role.name in stored or role.needed):
+            raise LayoutError(f"{layout.name}: tensor {missing[0]!r} ({role.name}) is missing")
+        if missing and role.name in layout.adding_roles():
+            raise LayoutError(
+                f"{layout.name}: {role.name} is missing, and the framework adds a constant to it when it runs: "
+                f"give {missing[0]!r}, with zeros where there is none"
+            )
+
+
+def _check_capacity(
+    layout: Layout, wanted: set[str], counts: Mapping[str, int], conditions: Mapping[str, Setting]
+) -> None:
+    """A layout without an axis for layers or directions holds one of them."""
+    for axis, count in counts.items():
+        if count == 1:
+            continue
+        for tensor in layout.tensors:
+            if not wanted & tensor.roles or not stored_when(tensor, conditions):
+                continue
+            for run in tensor.runs:
+                for part in run.parts:
+                    if axis not in {*tensor.spelled_axes, *run.each, *part.fixed, *axis_names(part.dimensions)}:
+                        raise RefusedError(f"{layout.name} holds one {axis}, not {count}")
+
+
+def _view(
+    layout: Layout,
+    instances: Sequence[tuple[Instance, int]],
+    counts: Mapping[str, int],
+    sizes: tuple[Mapping[str, int], ...],
+    conditions: Mapping[str, Setting],
+) -> View:
+    claimed = _claimed(layout, counts, conditions)
+    shapes: dict[str, tuple[int, ...]] = {}
+    blocks: list[StoredBlock] = []
+    for instance, spatial in instances:
+        parts = [
+            (piece, {**sizes[min(piece.layer, len(sizes) - 1)], **_label_counts(layout, piece, counts)})
+            for piece in pieces(layout, instance, counts, spatial)
+        ]
+        shapes[instance.name] = shape = _shape(instance, parts)
+        strides, start = contiguous_strides(shape), 0
+        for piece, own in parts:
+            offset = start * strides[instance.tensor.along] if shape else 0
+            blocks.extend(_blocks(layout, instance.name, piece, counts, own, (strides, offset), claimed))
+            start += group_size(piece.dimensions[instance.tensor.along], own) if shape else 0
+    _check_sums(layout, blocks, conditions)
+    return View(
+        layout=layout,
+        conditions=MappingProxyType(dict(conditions)),
+        counts=MappingProxyType(dict(counts)),
+        sizes=sizes,
+        shapes=MappingProxyType(shapes),
+        dtypes=MappingProxyType({instance.name: instance.tensor.dtype for instance, _ in instances}),
+        blocks=tuple(blocks),
+    )
+
+
+def _shape(instance: Instance, parts: Sequence[tuple[Piece, Mapping[str, int]]]) -> tuple[int, ...]:
+    """The shape of a tensor whose pieces follow one another along its ``along``."""
+    first, sizes = parts[0]
+    shape = [group_size(group, sizes) for group in first.dimensions]
+    if len(parts) > 1:
+        along = instance.tensor.along
+        shape[along] = sum(group_size(piece.dimensions[along], own) for piece, own in parts)
+    return tuple(shape)
+
+
+def _label_counts(layout: Layout, piece: Piece, counts: Mapping[str, int]) -> dict[str, int]:
+    axes = [axis for axis in axis_names(piece.dimensions) if layout.kind.is_labelled(axis)]
+    return {axis: len(labels(layout, piece.part, axis, counts)) for axis in axes}
+
+
+def _claimed(layout: Layout, counts: Mapping[str, int], conditions: Mapping[str, Setting]) -> set[tuple[str, Place]]:
+    """The places that have a part of a tensor of their own, and so are in no sum."""
+    claimed: set[tuple[str, Place]] = set()
+    for instance in expected(layout, counts, conditions):
+        for piece in pieces(layout, instance, counts, 1):
+            summed = layout.kind.roles[piece.part.role].sums
+            if summed is None or summed in piece.outside_or_inside():
+                claimed.update((piece.part.role, place) for _, place in _places(layout, piece, counts))
+    return claimed
+
+
+def _places(layout: Layout, piece: Piece, counts: Mapping[str, int]) -> Iterator[tuple[dict[str, int], Place]]:
+    """Every place that a piece stores: the indices along the labelled axes inside it, and the labels of all axes.
+
+    An axis that the piece does not say is at its first label."""
+    kind, role = layout.kind, piece.part.role
+    axes = kind.labelled_axes(role)
+    inner = [axis for axis in axis_names(piece.dimensions) if kind.is_labelled(axis)]
+    orders = [labels(layout, piece.part, axis, counts) for axis in inner]
+    outer = {**{axis: 0 if axis in kind.counted else kind.labels[axis][0] for axis in axes}, **piece.places}
+    for indices in product(*(range(len(order)) for order in orders)):
+        place = {**outer, **{axis: order[index] for axis, order, index in zip(inner, orders, indices, strict=True)}}
+        yield dict(zip(inner, indices, strict=True)), tuple(place[axis] for axis in axes)
+
+
+def _blocks(
+    layout: Layout,
+    tensor: str,
+    piece: Piece,
+    counts: Mapping[str, int],
+    sizes: Mapping[str, int],
+    position: tuple[Sequence[int], int],
+    claimed: set[tuple[str, Place]],
+) -> Iterator[StoredBlock]:
+    """The blocks of one piece; ``position`` has the tensor's strides and the element at which the piece begins."""
+    kind, role = layout.kind, piece.part.role
+    axes, summed = kind.labelled_axes(role), kind.roles[role].sums
+    is_sum = summed is not None and summed not in piece.outside_or_inside()
+    for indices, place in _places(layout, piece, counts):
+        covers = [place]
+        if is_sum and summed is not None:
+            all_places = [_replaced(axes, place, summed, label) for label in kind.labels[summed]]
+            covers = [other for other in all_places if (role, other) not in claimed]
+            if not covers:
+                raise LayoutError(f"{layout.where} {tensor!r}: each of the parts it sums has a tensor of its own")
+        gate = str(place[axes.index("gate")]) if "gate" in axes else ""
+        # A constant enters a sum once, with its first term.
+        first_term = summed is None or covers[0][axes.index(summed)] == kind.labels[summed][0]
+        yield StoredBlock(
+            tensor=tensor,
+            role=role,
+            covers=tuple(covers),
+            block=_located(piece, sizes, indices, position),
+            sign=-1 if gate in layout.negates else 1,
+            adds=layout.adds.get(role, {}).get(gate, 0.0) if first_term else 0.0,
+        )
+
+
+def _located(
+    piece: Piece, sizes: Mapping[str, int], indices: Mapping[str, int], position: tuple[Sequence[int], int]
+) -> Block:
+    strides, offset = position
+    block = locate(piece.dimensions, sizes, indices, strides, offset)
+    if not piece.part.memory:
+        return block
+    return Block(block.offset, block.axes, tuple((axis, sizes[axis]) for axis in piece.part.memory))
+
+
+def _replaced(axes: Sequence[str], place: Place, axis: str, label: Label) -> Place:
+    return tuple(label if name == axis else old for name, old in zip(axes, place, strict=True))
+
+
+def _check_sums(layout: Layout, blocks: Sequence[StoredBlock], settings: Mapping[str, Setting]) -> None:
+    for block in blocks:
+        classes = {sum_class(layout.kind, block.role, place, settings) for place in block.covers}
+        if len(classes) > 1:
+            raise LayoutError(
+                f"{layout.where} {block.tensor!r}: sums {' and '.join(map(str, block.covers))} of {block.role}, which "
+                f"{layout.kind.name} keeps apart"
+            )
