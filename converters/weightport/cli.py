@@ -222,18 +222,29 @@ def layouts(name: str | None, *, as_json: bool) -> None:
 @click.argument("source", metavar="SOURCE.KIND")
 @click.argument("target", metavar="TARGET.KIND")
 @click.option("--with", "settings", multiple=True, metavar="SETTING=VALUE", help="Of a layer that has this setting.")
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into an SVG file, too.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing FILE.")
 @_command
-def explain(source: str, target: str, *, settings: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    source: str, target: str, *, settings: tuple[str, ...], svg: Path | None, overwrite: bool, as_json: bool
+) -> None:
     """Show how SOURCE becomes TARGET on a small layer: blocks, order, transposition, what folds, what is refused.
 
     \b
     Examples:
       weightport explain keras.lstm torch.lstm
       weightport explain keras.gru torch.gru --with reset=before
+      weightport explain keras.lstm onnx.lstm --svg lstm.svg
     """
     from .explain import explain as run
 
     explanation = run(source, target, **dict(map(_setting, settings)))
+    if svg is not None:
+        from .picture import explanation_svg
+        from .staging import staged
+
+        with staged(svg, overwrite=overwrite) as path:
+            path.write_text(explanation_svg(explanation), encoding="utf-8")
     if as_json:
         _print_json(explanation.to_json())
         return

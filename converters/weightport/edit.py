@@ -147,6 +147,5 @@ def _view(checkpoint: Checkpoint, layer: Layer, assignment: Assignment) -> View:
         if assignment.role in view.roles:
             return view
         roles += view.roles
-    raise UsageError(
-        f"{assignment.text!r}: {layer.name!r} stores no {assignment.role!r}; it stores {', '.join(dict.fromkeys(roles))}"
-    )
+    stored = ", ".join(dict.fromkeys(roles))
+    raise UsageError(f"{assignment.text!r}: {layer.name!r} stores no {assignment.role!r}; it stores {stored}")

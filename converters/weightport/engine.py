@@ -18,7 +18,6 @@ from .plan import LayerPlan, Move, Plan, Requirement, TensorPlan
 
 Read = Callable[[str], Array]
 TILE = 64
-COPY_ELEMENTS = 1 << 20
 
 
 def settle(plan: Plan, read: Read) -> Plan:
@@ -66,9 +65,10 @@ def _rows(array: Array, block: Block) -> Array:
     last = block.offset + sum((size - 1) * stride for size, stride in order)
     if block.size and not 0 <= block.offset <= last < array.size:
         raise ValueError(f"a block ends at element {last} of an array of {array.size}")
-    flat = array.reshape(-1)[block.offset if block.size else 0 :]
+    flat = array.reshape(-1)[block.offset if block.size else 0 :].view(_bits(array.dtype))
     strides = tuple(stride * array.itemsize for _, stride in order)
-    return as_strided(flat, shape=tuple(size for size, _ in order), strides=strides)
+    strided_bits = as_strided(flat, shape=tuple(size for size, _ in order), strides=strides)
+    return strided_bits.view(array.dtype)  # as_strided itself does not know every dtype
 
 
 def _settle_layer(layer: LayerPlan, read: Read) -> LayerPlan:
@@ -149,6 +149,7 @@ def copy(source: Array, target: Array) -> None:
     if source.dtype == target.dtype:
         bits = _bits(source.dtype)
         source, target = source.view(bits), target.view(bits)
+    source, target = source.squeeze(), target.squeeze()  # the strides of axes of one element say nothing
     if source.ndim < 2 or source.size < TILE * TILE or _same_order(source, target):
         np.copyto(target, source, casting="unsafe")
         return
@@ -162,8 +163,7 @@ def _bits(dtype: DType) -> DType:
 
 def _same_order(source: Array, target: Array) -> bool:
     """Whether the axis with the smallest stride is the same on both sides."""
-    sides = [[s if n > 1 else np.inf for n, s in zip(a.shape, a.strides, strict=True)] for a in (source, target)]
-    return int(np.argmin(sides[0])) == int(np.argmin(sides[1]))
+    return int(np.argmin(source.strides)) == int(np.argmin(target.strides))
 
 
 def _copy_tiles(source: Array, target: Array) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -14,6 +14,7 @@ from .engine import strided
 from .errors import RefusedError, UsageError
 from .kinds import Kind
 from .layouts import Layout, layout_named
+from .notation import is_spatial
 from .plan import LayerPlan, Move
 from .planner import Part, plan_layer
 from .settings import apart_settings, unsupported
@@ -21,16 +22,23 @@ from .translate import target_roles
 from .views import StoredBlock, View, families_of, view_for
 
 SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "token": 4, "feature": 3}
-_SPATIAL_SAMPLE = {"...0": 2}
+_SPATIAL_SAMPLE = {"...0": 2, "...state0": 2}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one element of a small tensor holds: its role, and its places on the labelled axes."""
+    """What one element of a small tensor holds: its role, its places on the labelled axes, and its unit."""
 
     role: str
     gate: str = ""
     side: str = ""
+    unit: int = 0
+
+    @property
+    def letter(self) -> str:
+        """A gate by its initial, in capitals where it is the recurrent side's; what has no gates by its role's."""
+        letter = (self.gate or self.role or ".")[0]
+        return letter.upper() if self.side == "recurrent" else letter
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def explain(source: str, target: str, **settings: Setting) -> Explanation:
     from_layout, to_layout = layout_named(source), layout_named(target)
     if from_layout.kind.name != to_layout.kind.name:
         raise UsageError(f"{source} is a {from_layout.kind.name} and {target} a {to_layout.kind.name}: no way between")
-    chosen = {**_assumed(from_layout), **from_layout.forced_settings(), **settings}
+    chosen = {**assumed_settings(from_layout), **from_layout.forced_settings(), **settings}
     view = sample_view(from_layout, chosen)
     refused = unsupported(to_layout, {**from_layout.forced_settings(), **settings, **_structural(from_layout, chosen)})
     try:
@@ -110,7 +118,7 @@ def explain(source: str, target: str, **settings: Setting) -> Explanation:
 def sample_view(layout: Layout, settings: Mapping[str, Setting]) -> View:
     """A small layer with every role that the layout can store."""
     roles = {role for tensor in layout.tensors for role in tensor.roles}
-    spatial = any(role.axes[-1:] == ("...",) for role in layout.kind.roles.values())
+    spatial = any(is_spatial((axis,)) for role in layout.kind.roles.values() for axis in role.axes)
     axes = {axis for role in roles for axis in layout.kind.roles[role].axes if not layout.kind.is_labelled(axis)}
     sizes = {axis: size for axis, size in SAMPLE.items() if axis in axes} | (_SPATIAL_SAMPLE if spatial else {})
     if "projection" in roles:
@@ -134,8 +142,8 @@ def _picture_json(picture: Picture) -> dict[str, Any]:
     return {"tensor": picture.name, "axes": picture.axes, "shape": list(picture.shape), "gates": list(picture.order)}
 
 
-def _assumed(layout: Layout) -> dict[str, Setting]:
-    """For every setting that the layout's tensors depend on: the value of the first tensor that does."""
+def assumed_settings(layout: Layout) -> dict[str, Setting]:
+    """What a picture assumes: of every setting that the tensors depend on, the value of the first that does."""
     assumed: dict[str, Setting] = {}
     for tensor in layout.tensors:
         for name, value in tensor.when.items():
@@ -233,8 +241,10 @@ def _picture(view: View, name: str) -> Picture:
             continue
         cell = _cell(view.layout.kind, block)
         order.append(cell.gate)
-        for position in strided(positions, block.block).flat:
-            cells[int(position)] = cell
+        held = strided(positions, block.block)
+        axis = block.block.names.index("unit") if "unit" in block.block.names else -1
+        for place, position in np.ndenumerate(held):
+            cells[int(position)] = replace(cell, unit=place[axis] if axis >= 0 else 0)
     axes = dict.fromkeys(part.axes for family in families_of(view, name) for part in family.parts)
     return Picture(name, " + ".join(axes), shape, tuple(cells), tuple(dict.fromkeys(order)))
 

@@ -11,7 +11,7 @@ from .checkpoint import Setting
 from .errors import LayoutError
 from .kinds import Kind, Label
 from .layouts import ONLY, PLACEHOLDER, Layout, PartLayout, TensorLayout
-from .notation import Dimensions, axis_names, expand
+from .notation import Dimensions, axis_names, expand, expanded_index
 
 VARYING = ("layer", "direction")
 """Labelled axes along which a layer may have more or fewer places."""
@@ -65,6 +65,11 @@ def pieces(layout: Layout, instance: Instance, counts: Mapping[str, int], spatia
             for part in run.parts:
                 places = {**part.fixed, **instance.places, **dict(zip(run.each, chosen, strict=True))}
                 yield Piece(part, places, expand(part.dimensions, spatial))
+
+
+def along(tensor: TensorLayout, spatial: int) -> int:
+    """The dimension along which the parts of a tensor follow one another."""
+    return expanded_index(tensor.parts[0].dimensions, tensor.along, spatial)
 
 
 def expected(layout: Layout, counts: Mapping[str, int], conditions: Mapping[str, Setting]) -> Iterator[Instance]:

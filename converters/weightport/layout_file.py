@@ -15,25 +15,31 @@ from .notation import Axes, axis_names, parse_axes
 
 VERIFIED = ("recorded", "source")
 _FILE_KEYS = ("title", "verified", "source")
-_LAYOUT_KEYS = frozenset({"kind", "tensors", "settings", "storage", "adds", "negates", "verified", "source"})
+_LAYOUT_KEYS = frozenset(
+    {"kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"}
+)
 _TENSOR_KEYS = frozenset({"when", "dtype", "along"})
 _PART_KEYS = frozenset({"role", "axes", "memory"})
 
 
 def load_layouts(path: Path, kinds: Mapping[str, Kind] | None = None) -> Mapping[str, Layout]:
     """Read and validate one framework's file. Raises LayoutError naming file, table and key."""
-    kinds = all_kinds() if kinds is None else kinds
-    content = read_toml(path)
-    facts = {key: Table(path.name, content).text(key) for key in _FILE_KEYS if key in content}
+    return layouts_from(read_toml(path), path.stem, all_kinds() if kinds is None else kinds)
+
+
+def layouts_from(content: Mapping[str, Any], framework: str, kinds: Mapping[str, Kind]) -> Mapping[str, Layout]:
+    """The layouts that a file's content describes. Raises LayoutError naming file, table and key."""
+    file = f"{framework}.toml"
+    facts = {key: Table(file, content).text(key) for key in _FILE_KEYS if key in content}
     layouts = {}
     for name, values in content.items():
         if name not in facts:
-            layout = _layout(path, name, Table(f"{path.name} [{name}]", values), kinds, facts)
+            layout = _layout(framework, name, Table(f"{file} [{name}]", values), kinds, facts)
             layouts[layout.name] = layout
     return MappingProxyType(layouts)
 
 
-def _layout(path: Path, name: str, table: Table, kinds: Mapping[str, Kind], facts: Mapping[str, str]) -> Layout:
+def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], facts: Mapping[str, str]) -> Layout:
     kind_name = table.text("kind") if "kind" in table.values else name
     if kind_name not in kinds:
         raise LayoutError(f"{table.where}: no such kind {kind_name!r}; known are {', '.join(kinds)}")
@@ -42,18 +48,21 @@ def _layout(path: Path, name: str, table: Table, kinds: Mapping[str, Kind], fact
     Table(table.where, table.values, _LAYOUT_KEYS | labelled)
     given = labelled & set(table.values)
     layout = Layout(
-        framework=path.stem,
+        framework=framework,
         table=name,
         kind=kind,
         orders=MappingProxyType({a: _order(kind, table, a) for a in given if not isinstance(table.values[a], dict)}),
         spellings=MappingProxyType({a: _words(kind, table, a) for a in given if isinstance(table.values[a], dict)}),
         tensors=tuple(_tensors(kind, table.table("tensors"))),
         settings=_allowed_values(table, "settings", frozenset(kind.settings)),
+        lacks=_allowed_values(table, "lacks", frozenset(kind.settings)),
+        ties=_pairs(table, "ties", frozenset(kind.settings)),
+        equal=_pairs(table, "equal", frozenset(axis for role in kind.roles.values() for axis in role.axes)),
         storage=_allowed_values(table, "storage", None),
         adds=_adds(kind, table),
         negates=frozenset(_labels(kind, "gate", table, "negates")),
         where=table.where,
-        title=facts.get("title", path.stem),
+        title=facts.get("title", framework),
         verified=_verified(table, facts),
         source=table.text("source") if "source" in table.values else facts.get("source", ""),
     )
@@ -247,6 +256,7 @@ def _may_be_absent(kind: Kind, role: str, axis: str) -> bool:
 
 
 def _check_tensors(layout: Layout, table: Table) -> None:
+    _check_used(layout, table)
     alternatives: dict[str, list[TensorLayout]] = {}
     for tensor in layout.tensors:
         for part in tensor.parts:
@@ -258,9 +268,26 @@ def _check_tensors(layout: Layout, table: Table) -> None:
         if unknown:
             raise table.fail("tensors", f"{tensor.name!r} depends on {unknown[0]!r}, which is no setting")
     for name, same in alternatives.items():
-        conditions = [tuple(sorted(tensor.when.items())) for tensor in same]
+        conditions = [(*sorted(tensor.when.items()), *_spelled_alike(tensor)) for tensor in same]
         if len(set(conditions)) != len(conditions):
             raise table.fail("tensors", f"{name!r} stands twice under the same condition")
+
+
+def _check_used(layout: Layout, table: Table) -> None:
+    """An order or a spelling that no tensor makes use of is a mistake somewhere else."""
+    parts = [part for tensor in layout.tensors for part in tensor.parts]
+    inside = {axis for part in parts for axis in axis_names(part.dimensions) if axis not in part.partial}
+    spelled = {axis for tensor in layout.tensors for axis in tensor.spelled_axes}
+    for axis in layout.orders:
+        if axis not in inside:
+            raise table.fail(axis, "has an order, but no tensor has this axis inside")
+    for axis in layout.spellings:
+        if axis not in spelled:
+            raise table.fail(axis, "has spellings, but no tensor's name has this axis")
+
+
+def _spelled_alike(tensor: TensorLayout) -> list[tuple[str, ...]]:
+    return [(axis, *sorted(words.values())) for axis, words in sorted(tensor.spellings.items())]
 
 
 def _allowed_values(table: Table, key: str, known: frozenset[str] | None) -> Mapping[str, tuple[Setting, ...]]:
@@ -269,6 +296,14 @@ def _allowed_values(table: Table, key: str, known: frozenset[str] | None) -> Map
         if not isinstance(allowed, list) or not allowed:
             raise table.fail(key, f"{name!r} must be a list of values, found {allowed!r}")
     return MappingProxyType({name: tuple(allowed) for name, allowed in values.items()})
+
+
+def _pairs(table: Table, key: str, known: frozenset[str]) -> Mapping[str, str]:
+    pairs = table.table(key, known)
+    for name in pairs.values:
+        if pairs.text(name) not in known:
+            raise pairs.fail(name, f"unknown name {pairs.text(name)!r}; known are {', '.join(sorted(known))}")
+    return MappingProxyType(dict(pairs.values))
 
 
 def _adds(kind: Kind, table: Table) -> Mapping[str, Mapping[str, float]]:

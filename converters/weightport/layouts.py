@@ -94,7 +94,9 @@ class Layout:
     ``table`` is its name within the framework (the kind's, or another where the framework stores the kind in several
     ways). ``orders`` has the order of each labelled axis that lives inside tensors, ``spellings`` the text of each
     label in names. ``settings`` are the values the framework can express (a setting that is not there is free),
-    ``storage`` the values of settings that change the storage only. Mathematics = sign x stored + added constant.
+    ``lacks`` values that it cannot, ``ties`` settings that it has one value for; ``equal`` pairs of sized axes that it
+    has one size for; ``storage`` the values of settings that change the storage only. Mathematics =
+    sign x stored + added constant.
     ``verified`` says how the layout is known: ``recorded`` from the running framework or read in its ``source``.
     """
 
@@ -105,6 +107,9 @@ class Layout:
     spellings: Mapping[str, Mapping[str, str]]
     tensors: tuple[TensorLayout, ...]
     settings: Mapping[str, tuple[Setting, ...]]
+    lacks: Mapping[str, tuple[Setting, ...]]
+    ties: Mapping[str, str]
+    equal: Mapping[str, str]
     storage: Mapping[str, tuple[Setting, ...]]
     adds: Mapping[str, Mapping[str, float]]
     negates: frozenset[str]
@@ -149,6 +154,7 @@ class Layout:
             "orders": {axis: list(order) for axis, order in self.orders.items()},
             "tensors": [_tensor_json(tensor) for tensor in self.tensors],
             "settings": {name: list(values) for name, values in self.settings.items()},
+            "lacks": {name: list(values) for name, values in self.lacks.items()},
             "adds": {role: dict(constants) for role, constants in self.adds.items()},
             "negates": sorted(self.negates),
             "verified": self.verified,

@@ -9,7 +9,7 @@ import numpy as np
 from .checkpoint import Array
 from .engine import Read, strided
 from .kinds import Kind
-from .notation import SPATIAL
+from .notation import is_spatial, spatial_names
 from .views import StoredBlock, View
 
 
@@ -43,7 +43,7 @@ def mathematics(view: View, block: StoredBlock, layer: int, read: Read) -> Array
 def _role_axes(view: View, role: str, layer: int) -> list[str]:
     axes: list[str] = []
     for axis in view.layout.kind.roles[role].axes:
-        axes.extend([axis] if axis != SPATIAL else [name for name in view.sizes[layer] if name.startswith(SPATIAL)])
+        axes.extend(spatial_names(axis, view.sizes[layer]) if is_spatial((axis,)) else [axis])
     return axes
 
 

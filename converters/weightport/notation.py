@@ -1,14 +1,14 @@
 """The axes notation: text such as ``"direction (side gate unit)"`` as a value, and where each block lies in memory.
 
 The notation is einops' own: names, ``( )`` for a group flattened in row-major order, ``1`` for a singleton, ``...``
-for any number of axes; and ``(a + b)`` for parts that follow one another along one dimension. Syntax and arithmetic
-only: this module knows no kinds, no frameworks and no arrays.
+for any number of axes (``...state`` for any number of others); and ``(a + b)`` for parts that follow one another along
+one dimension. Syntax and arithmetic only: this module knows no kinds, no frameworks and no arrays.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -16,7 +16,7 @@ from math import prod
 from .errors import LayoutError
 
 SPATIAL = "..."
-_TOKEN = re.compile(r"\s*(\.\.\.|[A-Za-z_][A-Za-z0-9_]*|[1()+])")
+_TOKEN = re.compile(r"\s*(\.\.\.[a-z]*|[A-Za-z_][A-Za-z0-9_]*|[1()+])")
 
 Group = tuple[str, ...]
 """Axes flattened into one dimension in row-major order, the first one slowest; none at all is the singleton ``1``."""
@@ -80,16 +80,32 @@ def axis_names(dimensions: Dimensions) -> tuple[str, ...]:
 def spatial_count(dimensions: Dimensions, rank: int) -> int | None:
     """How many axes ``...`` stands for in a tensor of this rank (0 without ``...``); None where it cannot fit."""
     free = rank - len(dimensions)
-    if (SPATIAL,) in dimensions:
+    if any(is_spatial(group) for group in dimensions):
         return free + 1 if free >= -1 else None
     return None if free else 0
 
 
+def is_spatial(group: Group) -> bool:
+    """Whether a dimension stands for any number of axes."""
+    return len(group) == 1 and group[0].startswith(SPATIAL) and not group[0][-1].isdigit()
+
+
+def spatial_names(token: str, names: Iterable[str]) -> list[str]:
+    """The numbered axes that a ``...`` has become, in order, among the names."""
+    return sorted(name for name in names if name.startswith(token) and name[len(token) :].isdecimal())
+
+
 def expand(dimensions: Dimensions, count: int) -> Dimensions:
     """Replace ``...`` by that many numbered axes."""
-    spatial = [(f"{SPATIAL}{index}",) for index in range(count)]
-    pieces = [spatial if group == (SPATIAL,) else [group] for group in dimensions]
+    pieces = [
+        [(f"{group[0]}{index}",) for index in range(count)] if is_spatial(group) else [group] for group in dimensions
+    ]
     return tuple(group for piece in pieces for group in piece)
+
+
+def expanded_index(dimensions: Dimensions, index: int, count: int) -> int:
+    """Where a dimension stands once ``...`` is replaced by that many axes."""
+    return index + (count - 1) * sum(is_spatial(group) for group in dimensions[:index])
 
 
 def group_size(group: Group, sizes: Mapping[str, int]) -> int:

@@ -144,7 +144,7 @@ def _missing(kind: Kind, group: _Class) -> str | None:
     if not group.sources and group.role.absent is None:
         return f"the source has no {group.what}, which {kind.name} needs"
     if not group.targets and group.role.absent is None:
-        return f"the target has no {group.what}, which {kind.name} needs"
+        return f"the target has no place for {group.what}"
     return None
 
 

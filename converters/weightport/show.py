@@ -210,14 +210,8 @@ def _drawn(picture: Picture | None) -> RenderableType:
     if picture is None:
         return ""
     shape = " x ".join(map(str, picture.shape)) or "scalar"
-    rows = [Text.assemble(*((_letter(cell), _style(cell)) for cell in row)) for row in picture.rows()]
+    rows = [Text.assemble(*((f"{cell.letter} ", _style(cell)) for cell in row)) for row in picture.rows()]
     return Group(Text(picture.name, style="bold"), Text(f"{picture.axes}  ({shape})", style="dim"), *rows)
-
-
-def _letter(cell: Cell) -> str:
-    """A gate by its initial, in capitals where it is the recurrent side's; what has no gates by its role's."""
-    letter = (cell.gate or cell.role or ".")[0]
-    return f"{letter.upper() if cell.side == 'recurrent' else letter} "
 
 
 def _style(cell: Cell) -> str:

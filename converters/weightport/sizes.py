@@ -8,10 +8,10 @@ from math import prod
 from types import MappingProxyType
 
 from .errors import LayoutError
-from .families import VARYING, Instance, Piece, full_counts, labels, pieces
+from .families import VARYING, Instance, Piece, along, full_counts, labels, pieces
 from .kinds import Kind
 from .layouts import Layout, TensorLayout
-from .notation import Group, axis_names, describe_group, group_size, spatial_count
+from .notation import Group, axis_names, describe_group, group_size, is_spatial, spatial_count
 
 _PASSES = 4  # a size may only follow from another tensor's
 
@@ -62,7 +62,8 @@ class Sizes:
 
     def all_layers(self, layout: Layout) -> tuple[Mapping[str, int], ...]:
         """The sizes of every layer; one whose tensors say nothing is as the one below."""
-        count = full_counts(self.kind, self.counts).get("layer", 1)
+        self.counts = full_counts(self.kind, self.counts)
+        count = self.counts.get("layer", 1)
         for layer in range(1, count):
             below = self.layers.get(layer - 1, {})
             own = self.layers.setdefault(layer, {})
@@ -86,13 +87,26 @@ def solve(
     whose shape does not fit."""
     stored = frozenset(role for instance in instances for role in instance.tensor.roles)
     sizes = Sizes(layout.kind, stored, {**counts, **{axis: given[axis] for axis in VARYING if axis in given}})
-    sizes.layers[0] = {axis: size for axis, size in given.items() if axis not in VARYING}
+    for layer in range(sizes.counts.get("layer", 1)):
+        repeated = {axis: size for axis, size in given.items() if not (layer and axis in layout.kind.stacked)}
+        sizes.layers[layer] = {axis: size for axis, size in repeated.items() if axis not in VARYING}
+    sizes.settle(layout)
     for _ in range(_PASSES):
         for instance in instances:
             _fit(layout, instance, shapes[instance.name], sizes)
         sizes.settle(layout)
-    all_layers = sizes.all_layers(layout)
-    return all_layers, full_counts(layout.kind, sizes.counts)
+    all_layers, counts = sizes.all_layers(layout), full_counts(layout.kind, sizes.counts)
+    _check_known(layout, instances, all_layers)
+    return all_layers, counts
+
+
+def _check_known(layout: Layout, instances: Sequence[Instance], sizes: Sequence[Mapping[str, int]]) -> None:
+    """Every sized axis has its size; what one flat buffer does not tell has to be given."""
+    parts = [part for instance in instances for part in instance.tensor.parts]
+    for axis in dict.fromkeys(axis for part in parts for axis in axis_names(part.dimensions)):
+        known = layout.kind.is_labelled(axis) or is_spatial((axis,)) or all(axis in own for own in sizes)
+        if not known:
+            raise LayoutError(f"{layout.name}: the shapes do not tell the size of {axis!r}; give it with sizes")
 
 
 def spatial_axes(tensor: TensorLayout, name: str, rank: int) -> int:
@@ -118,7 +132,7 @@ def _fit(layout: Layout, instance: Instance, shape: tuple[int, ...], sizes: Size
     counts = full_counts(layout.kind, sizes.counts)
     parts = list(pieces(layout, instance, counts, spatial))
     for dimension, length in enumerate(shape):
-        sums = [parts] if dimension == instance.tensor.along else [[piece] for piece in parts]
+        sums = [parts] if dimension == along(instance.tensor, spatial) else [[piece] for piece in parts]
         for terms in sums:
             problem = _solve_sum(layout, terms, dimension, length, sizes)
             if problem:

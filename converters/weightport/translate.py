@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,12 +17,22 @@ from .settings import unsupported
 from .views import view_for, view_of
 
 
-def translate(tensors: Mapping[str, Array], source: str, target: str, **settings: Setting) -> dict[str, Array]:
+def translate(
+    tensors: Mapping[str, Array],
+    source: str,
+    target: str,
+    *,
+    sizes: Mapping[str, int] = MappingProxyType({}),
+    allow: Iterable[str] = (),
+    **settings: Setting,
+) -> dict[str, Array]:
     """Translate one layer's tensors from the layout ``source`` to the layout ``target``.
 
     ``tensors`` are under the source layout's own names, e.g. ``{"kernel": (in, 4*unit), ...}`` for ``keras.lstm``;
     the result is under the target's. ``settings`` are those of the kind that the tensors do not show
-    (``reset="before"`` of a GRU without bias). Biases that the target does not hold apart are summed.
+    (``reset="before"`` of a GRU without bias); ``sizes`` what no shape tells (``{"unit": 6, "layer": 2}`` of one flat
+    buffer). ``allow`` names settings that the target cannot run and that are carried all the same. Biases that the
+    target does not hold apart are summed.
 
     Raises RefusedError where the target cannot express the layer, LayoutError where the tensors do not fit
     ``source``, UsageError where there is no such layout.
@@ -30,8 +41,8 @@ def translate(tensors: Mapping[str, Array], source: str, target: str, **settings
     """
     from_layout, to_layout = _layouts(source, target)
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    view = view_of(from_layout, {name: array.shape for name, array in arrays.items()}, settings)
-    refuse_unsupported(to_layout, {**view.settings, **settings}, source)
+    view = view_of(from_layout, {name: array.shape for name, array in arrays.items()}, settings, sizes=sizes)
+    refuse_unsupported(to_layout, {**view.settings, **settings}, source, allow)
     goal = view_for(to_layout, target_roles(to_layout, view.roles), view.counts, view.sizes, view.settings)
     layer = plan_layer(
         [Part(source, view, {name: name for name in view.shapes})],
@@ -53,9 +64,9 @@ def target_roles(layout: Layout, roles: tuple[str, ...]) -> list[str]:
     return [*roles, *incidental]
 
 
-def refuse_unsupported(layout: Layout, settings: Mapping[str, Setting], name: str) -> None:
-    """Raise RefusedError where the layout's framework cannot express a setting."""
-    problems = unsupported(layout, settings)
+def refuse_unsupported(layout: Layout, settings: Mapping[str, Setting], name: str, allow: Iterable[str] = ()) -> None:
+    """Raise RefusedError where the layout's framework cannot express a setting that ``allow`` does not name."""
+    problems = unsupported(layout, settings, allow)
     if problems:
         raise RefusedError(f"{name} does not fit {layout.name}", problems)
 

@@ -16,6 +16,7 @@ from .errors import LayoutError, RefusedError
 from .families import (
     Instance,
     Piece,
+    along,
     counts_by_number,
     counts_from_names,
     expected,
@@ -28,7 +29,7 @@ from .families import (
 )
 from .kinds import Kind, Label
 from .layouts import Layout, TensorLayout
-from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, locate
+from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, locate, spatial_names
 from .sizes import solve, spatial_axes
 
 Place = tuple[Label, ...]
@@ -101,7 +102,7 @@ def view_of(
                 problems.append(str(error))
     if not fits:
         raise LayoutError(problems[0])
-    if len(fits) > 1:
+    if any(view.blocks != fits[0].blocks for view in fits[1:]):
         raise LayoutError(f"{layout.name}: the shapes do not tell which of its forms this is")
     return fits[0]
 
@@ -123,7 +124,8 @@ def view_for(
     full = full_counts(layout.kind, counts)
     _check_capacity(layout, wanted, full, conditions)
     instances = [i for i in expected(layout, full, conditions) if wanted & i.tensor.roles]
-    spatial = len([axis for axis in sizes[0] if axis.startswith(SPATIAL)])
+    _check_equal(layout, sizes)
+    spatial = len(spatial_names(SPATIAL, sizes[0]))
     return _view(layout, [(instance, spatial) for instance in instances], full, tuple(sizes), conditions)
 
 
@@ -181,6 +183,7 @@ def _fit(
     instances = [without_only(layout, instance) for instance in chosen]
     sizes, counts = solve(layout, instances, shapes, names, given)
     _check_complete(layout, instances, counts, conditions)
+    _check_equal(layout, sizes)
     ranked = [(i, spatial_axes(i.tensor, i.name, len(shapes[i.name]))) for i in instances]
     return _view(layout, ranked, counts, sizes, conditions)
 
@@ -209,6 +212,17 @@ def _check_complete(
                 f"{layout.name}: {role.name} is missing, and the framework adds a constant to it when it runs: "
                 f"give {missing[0]!r}, with zeros where there is none"
             )
+
+
+def _check_equal(layout: Layout, sizes: Sequence[Mapping[str, int]]) -> None:
+    """Sized axes for which the framework has one size are of one size."""
+    for one, other in layout.equal.items():
+        for own in sizes:
+            ours, theirs = (
+                [own[name] for name in spatial_names(axis, own) or [axis] if name in own] for axis in (one, other)
+            )
+            if ours and theirs and ours != theirs:
+                raise RefusedError(f"{layout.name} has one size for {one} and {other}, not {ours} and {theirs}")
 
 
 def _check_capacity(
@@ -242,12 +256,14 @@ def _view(
             (piece, {**sizes[min(piece.layer, len(sizes) - 1)], **_label_counts(layout, piece, counts)})
             for piece in pieces(layout, instance, counts, spatial)
         ]
-        shapes[instance.name] = shape = _shape(instance, parts)
+        _check_layers(layout, instance.name, parts, sizes)
+        dimension = along(instance.tensor, spatial)
+        shapes[instance.name] = shape = _shape(layout, instance.name, parts, dimension)
         strides, start = contiguous_strides(shape), 0
         for piece, own in parts:
-            offset = start * strides[instance.tensor.along] if shape else 0
+            offset = start * strides[dimension] if shape else 0
             blocks.extend(_blocks(layout, instance.name, piece, counts, own, (strides, offset), claimed))
-            start += group_size(piece.dimensions[instance.tensor.along], own) if shape else 0
+            start += group_size(piece.dimensions[dimension], own) if shape else 0
     _check_sums(layout, blocks, conditions)
     return View(
         layout=layout,
@@ -260,13 +276,30 @@ def _view(
     )
 
 
-def _shape(instance: Instance, parts: Sequence[tuple[Piece, Mapping[str, int]]]) -> tuple[int, ...]:
-    """The shape of a tensor whose pieces follow one another along its ``along``."""
-    first, sizes = parts[0]
-    shape = [group_size(group, sizes) for group in first.dimensions]
+def _check_layers(
+    layout: Layout, name: str, parts: Sequence[tuple[Piece, Mapping[str, int]]], sizes: Sequence[Mapping[str, int]]
+) -> None:
+    """A tensor that has several stacked layers inside has one size for all of them."""
+    for piece, own in parts:
+        inside = axis_names(piece.dimensions)
+        for layer in range(piece.layer, len(sizes)) if "layer" in inside else ():
+            for axis in inside:
+                size = sizes[layer].get(axis, own[axis])
+                if size != own[axis]:
+                    raise RefusedError(
+                        f"{layout.name}: {name!r} holds layers of one size only, not of {own[axis]} and {size} {axis}"
+                    )
+
+
+def _shape(layout: Layout, name: str, parts: Sequence[tuple[Piece, Mapping[str, int]]], along: int) -> tuple[int, ...]:
+    """The shape of a tensor whose pieces follow one another along a dimension, and agree in the others."""
+    shapes = [[group_size(group, own) for group in piece.dimensions] for piece, own in parts]
+    shape = list(shapes[0])
     if len(parts) > 1:
-        along = instance.tensor.along
-        shape[along] = sum(group_size(piece.dimensions[along], own) for piece, own in parts)
+        shape[along] = sum(one[along] for one in shapes)
+    for one in shapes[1:]:
+        if [*one[:along], *one[along + 1 :]] != [*shape[:along], *shape[along + 1 :]]:
+            raise RefusedError(f"{layout.name}: {name!r} cannot hold parts of {shapes[0]} and {one}")
     return tuple(shape)
 
 
