@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL  := fixtures/keras/netra-transliterate/model.keras
 OUT    := demo-output
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/demo-ready
 	rm -rf $(OUT) && mkdir $(OUT)
@@ -20,6 +20,9 @@ lint: .venv/test-ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: .venv/demo-ready
+	.venv/bin/python docs/generate.py
 
 clean:
 	rm -rf .venv $(OUT)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, Layer
-    from .convert import convert
-    from .edit import edit
+    from .conversion import convert
+    from .editing import edit
     from .errors import CheckpointError, LayoutError, RefusedError, UsageError, WeightportError
     from .opening import open_checkpoint as open
     from .report import Report
-    from .translate import translate
+    from .translation import translate
 
 __version__ = "0.1.0"
 
@@ -35,10 +35,10 @@ _HOMES = {
     "Report": "report",
     "UsageError": "errors",
     "WeightportError": "errors",
-    "convert": "convert",
-    "edit": "edit",
+    "convert": "conversion",
+    "edit": "editing",
     "open": "opening",
-    "translate": "translate",
+    "translate": "translation",
 }
 
 __all__ = [

@@ -102,7 +102,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, **optio
       weightport convert model.pt trained.keras --into untrained.keras
       weightport convert model.keras model.safetensors --dry-run
     """
-    from .convert import convert as run
+    from .conversion import convert as run
 
     with _progress(quiet=as_json or dry_run) as progress:
         report = run(source, target, dry_run=dry_run, progress=progress, **options)
@@ -176,7 +176,7 @@ def edit(file: Path, out: Path, *, assignments: tuple[str, ...], overwrite: bool
       weightport edit model.keras patient.keras --set 'lstm.bias[forget]=5.0'
       weightport edit model.pt out.pt --set 'rnn.bias[forget, layer 0]=1' --set 'rnn.bias[forget, layer 1]=1'
     """
-    from .edit import edit as run
+    from .editing import edit as run
 
     done = run(file, out, assignments, overwrite=overwrite)
     if as_json:

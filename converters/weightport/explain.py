@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -18,7 +18,7 @@ from .notation import is_spatial
 from .plan import LayerPlan, Move
 from .planner import Part, plan_layer
 from .settings import apart_settings, unsupported
-from .translate import target_roles
+from .translation import target_roles
 from .views import StoredBlock, View, families_of, view_for
 
 SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "token": 4, "feature": 3}
@@ -103,7 +103,8 @@ def explain(source: str, target: str, **settings: Setting) -> Explanation:
     if from_layout.kind.name != to_layout.kind.name:
         raise UsageError(f"{source} is a {from_layout.kind.name} and {target} a {to_layout.kind.name}: no way between")
     chosen = {**assumed_settings(from_layout), **from_layout.forced_settings(), **settings}
-    view = sample_view(from_layout, chosen)
+    optional = {role for role in _optional(from_layout) if role in _stored(to_layout)}
+    view = sample_view(from_layout, chosen, optional)
     refused = unsupported(to_layout, {**from_layout.forced_settings(), **settings, **_structural(from_layout, chosen)})
     try:
         goal = view_for(to_layout, target_roles(to_layout, view.roles), view.counts, view.sizes, chosen)
@@ -112,17 +113,22 @@ def explain(source: str, target: str, **settings: Setting) -> Explanation:
         reasons = error.problems or (str(error),)
         return Explanation(from_layout, to_layout, chosen, tuple(_only_sources(view)), (), (*refused, *reasons))
     steps = tuple(_steps(view, goal, plan))
-    return Explanation(from_layout, to_layout, chosen, steps, tuple(_conditions(goal, plan)), tuple(refused))
+    left_out = [
+        f"{to_layout.name} has no {role}: a layer with one is refused" for role in _optional(from_layout) - optional
+    ]
+    return Explanation(from_layout, to_layout, chosen, steps, (*_conditions(goal, plan), *left_out), tuple(refused))
 
 
-def sample_view(layout: Layout, settings: Mapping[str, Setting]) -> View:
-    """A small layer with every role that the layout can store."""
-    roles = {role for tensor in layout.tensors for role in tensor.roles}
+def sample_view(layout: Layout, settings: Mapping[str, Setting], optional: Iterable[str] = ()) -> View:
+    """A small layer with every role that the layout can store; of optional roles those that are named."""
+    roles = _stored(layout) - _optional(layout) | set(optional)
     spatial = any(is_spatial((axis,)) for role in layout.kind.roles.values() for axis in role.axes)
     axes = {axis for role in roles for axis in layout.kind.roles[role].axes if not layout.kind.is_labelled(axis)}
     sizes = {axis: size for axis, size in SAMPLE.items() if axis in axes} | (_SPATIAL_SAMPLE if spatial else {})
-    if "projection" in roles:
-        sizes["hidden"] = 1
+    for role in roles:
+        freed = layout.kind.roles[role].frees
+        if freed:
+            sizes[freed] = 1
     return view_for(layout, roles, {}, [sizes], settings)
 
 
@@ -140,6 +146,14 @@ def _step_json(step: Step) -> dict[str, Any]:
 
 def _picture_json(picture: Picture) -> dict[str, Any]:
     return {"tensor": picture.name, "axes": picture.axes, "shape": list(picture.shape), "gates": list(picture.order)}
+
+
+def _stored(layout: Layout) -> set[str]:
+    return {role for tensor in layout.tensors for role in tensor.roles}
+
+
+def _optional(layout: Layout) -> set[str]:
+    return {role for role in _stored(layout) if layout.kind.roles[role].optional}
 
 
 def assumed_settings(layout: Layout) -> dict[str, Setting]:

@@ -54,7 +54,9 @@ def labels(layout: Layout, part: PartLayout, axis: str, counts: Mapping[str, int
     if axis in layout.kind.counted:
         return range(part.first.get(axis, 0), counts[axis])
     order = layout.order(part, axis)
-    return order[: counts[axis]] if axis in counts and axis not in part.partial else order
+    if axis not in counts or axis in part.partial:
+        return order
+    return [label for label in order if label in layout.kind.labels[axis][: counts[axis]]]
 
 
 def pieces(layout: Layout, instance: Instance, counts: Mapping[str, int], spatial: int) -> Iterator[Piece]:

@@ -76,7 +76,7 @@ def inspect_gates(checkpoint: Checkpoint, name: str) -> list[BlockInfo]:
     Raises UsageError where there is no such layer, LayoutError where its tensors fit no layout."""
     layer = layer_named(checkpoint, name)
     view = layer_view(checkpoint, layer, layer.kinds[0])
-    return [_block_info(checkpoint, layer, view, block) for block in view.blocks]
+    return [_block_info(checkpoint, layer, view, block) for block in view.blocks if block.tensor]
 
 
 def layer_named(checkpoint: Checkpoint, name: str) -> Layer:

@@ -18,7 +18,7 @@ _FILE_KEYS = ("title", "verified", "source")
 _LAYOUT_KEYS = frozenset(
     {"kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"}
 )
-_TENSOR_KEYS = frozenset({"when", "dtype", "along"})
+_TENSOR_KEYS = frozenset({"when", "dtype", "along", "optional"})
 _PART_KEYS = frozenset({"role", "axes", "memory"})
 
 
@@ -129,6 +129,7 @@ def _tensor(kind: Kind, name: str, table: Table) -> TensorLayout:
         spellings=MappingProxyType({axis: _words(kind, table, axis) for axis in spelled}),
         when=MappingProxyType(dict(table.table("when").values)),
         dtype=table.text("dtype") if "dtype" in table.values else None,
+        optional=bool(table.values.get("optional", False)),
     )
     for run in runs:
         for part in run.parts:

@@ -51,7 +51,8 @@ class TensorLayout:
 
     ``name`` may hold placeholders: ``{axis}``, or ``{axis axis}`` for the number of a place on several axes,
     counted in row-major order. ``spellings`` are this tensor's own words for labels in its name. ``when`` has the
-    settings under which the tensor is stored this way.
+    settings under which the tensor is stored this way; an ``optional`` one may be absent while its role's others are
+    there.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TensorLayout:
     spellings: Mapping[str, Mapping[str, str]]
     when: Mapping[str, Setting]
     dtype: str | None = None
+    optional: bool = False
 
     @cached_property
     def parts(self) -> tuple[PartLayout, ...]:

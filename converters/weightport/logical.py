@@ -34,7 +34,9 @@ def logical_arrays(view: View, read: Read) -> list[dict[str, Array]]:
 
 
 def mathematics(view: View, block: StoredBlock, layer: int, read: Read) -> Array:
-    """The values that one stored block has in the mathematics, as float64, along the role's sized axes."""
+    """The values that one block has in the mathematics, as float64, along the role's sized axes."""
+    if not block.tensor:
+        return np.asarray(block.adds)
     axes = [axis for axis in _role_axes(view, block.role, layer) if not view.layout.kind.is_labelled(axis)]
     stored = strided(np.ascontiguousarray(read(block.tensor)), block.block, axes)
     return stored.astype(np.float64) * block.sign + block.adds

@@ -19,7 +19,7 @@ GATE_COLOURS = {
     "reset": "#56B4E9",
 }
 _PLAIN = "#8C959F"
-_CELL, _GAP, _LINE, _MARGIN = 15, 26, 17, 16
+_CELL, _GAP, _LINE, _MARGIN, _FULL_WIDTH = 15, 26, 17, 16, 1100
 _STYLE = """
 text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #24292F; }
 .name { font-weight: bold; } .dim { fill: #57606A; } .warn { fill: #BC4C00; }
@@ -107,17 +107,20 @@ def kind_svg(kind: str, layouts: Sequence[Layout]) -> str:
     for layout, row in zip(layouts, drawn, strict=True):
         y += _GAP
         canvas.text(_MARGIN, y, layout.name, "name")
-        x, bottom, seen = float(_MARGIN), y, set[str]()
-        for column in row:
-            fresh = [picture for picture in column if picture.name not in seen]
-            seen |= {picture.name for picture in fresh}
-            if not fresh:
-                continue
-            for picture in fresh:
-                bottom = max(bottom, _column(canvas, x, y + _LINE, [picture]))
-                x += _width(picture) + _GAP
-        y = bottom
+        unique = {picture.name: picture for column in row for picture in column}
+        y = _row(canvas, y, list(unique.values()))
     return canvas.finished(f"{kind} in every framework")
+
+
+def _row(canvas: _Canvas, y: float, drawn: Iterable[Picture]) -> float:
+    """Pictures beside one another, in as many lines as they need. Returns the bottom."""
+    x, bottom = float(_MARGIN), y
+    for picture in drawn:
+        if x > _MARGIN and x + _width(picture) > _FULL_WIDTH:
+            x, y = float(_MARGIN), bottom
+        bottom = max(bottom, _column(canvas, x, y + _LINE, [picture]))
+        x += _width(picture) + _GAP
+    return bottom
 
 
 def _legend(canvas: _Canvas, x: float, y: float, drawn: Iterable[Picture]) -> float:

@@ -34,7 +34,7 @@ class Part:
         kind = self.view.layout.kind
         for block in self.view.blocks:
             covers = tuple(self._shifted(kind, block.role, place) for place in block.covers)
-            yield replace(block, tensor=self.names[block.tensor], covers=covers)
+            yield replace(block, tensor=self.names[block.tensor] if block.tensor else "", covers=covers)
 
     def _shifted(self, kind: Kind, role: str, place: Place) -> Place:
         axes = kind.labelled_axes(role)
@@ -145,6 +145,9 @@ def _missing(kind: Kind, group: _Class) -> str | None:
         return f"the source has no {group.what}, which {kind.name} needs"
     if not group.targets and group.role.absent is None:
         return f"the target has no place for {group.what}"
+    built_in = [block.adds for block in group.sources if not block.tensor]
+    if not group.targets and any(adds != group.role.absent for adds in built_in):
+        return f"the target has no place for {group.what}, which the source's framework sets to {built_in[0]:g}"
     return None
 
 
@@ -160,7 +163,7 @@ def _moves(group: _Class) -> Iterator[tuple[str, Move]]:
             mathematics = sum(block.adds for block in taken)
         else:
             mathematics = float(group.role.absent or 0.0) if index == 0 else 0.0
-        sources = tuple(SourceBlock(b.tensor, b.block, b.sign * target.sign) for b in taken)
+        sources = tuple(SourceBlock(b.tensor, b.block, b.sign * target.sign) for b in taken if b.tensor)
         constant = target.sign * (mathematics - target.adds)
         yield target.tensor, Move(group.what, target.block, sources, constant + 0.0)
 
@@ -176,7 +179,7 @@ def _home(block: StoredBlock, targets: Sequence[StoredBlock]) -> int:
 def _requirements(group: _Class, target_layout: str) -> Iterator[Requirement]:
     if group.targets or group.role.incidental:
         return
-    for block in group.sources:
+    for block in (block for block in group.sources if block.tensor):
         absent = float(group.role.absent or 0.0)
         yield Requirement(
             what=group.what,
@@ -199,15 +202,21 @@ def _tensor_plans(
     dtype_of: DTypeOf,
     dtype: DType | None,
 ) -> Iterator[TensorPlan]:
-    first = dtype_of(next(iter(sources[0].names.values())))
+    usual = _usual_dtype(sources, dtype_of)
     for part in targets:
         for local, shape in part.view.shapes.items():
             name = part.names[local]
             fixed = part.view.dtypes[local]
             found = {dtype_of(source.tensor) for move in moves[name] for source in move.sources}
-            carried = _common_dtype(name, found) if found else np.dtype(fixed) if fixed else first
+            carried = _common_dtype(name, found) if found else np.dtype(fixed) if fixed else usual
             wanted = dtype if dtype is not None and is_floating(carried) else carried
             yield TensorPlan(name, shape, wanted, tuple(moves[name]))
+
+
+def _usual_dtype(sources: Sequence[Part], dtype_of: DTypeOf) -> DType:
+    """The dtype of a tensor that no source tensor goes into: the layer's first floating-point one."""
+    dtypes = [dtype_of(name) for part in sources for name in part.names.values()]
+    return next((found for found in dtypes if is_floating(found)), np.dtype("float32"))
 
 
 def _common_dtype(name: str, dtypes: set[DType]) -> DType:

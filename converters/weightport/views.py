@@ -38,7 +38,10 @@ Place = tuple[Label, ...]
 
 @dataclass(frozen=True)
 class StoredBlock:
-    """A block of a stored tensor and the places of the role whose sum it holds: mathematics = sign x stored + adds."""
+    """A block of a stored tensor and the places of the role whose sum it holds: mathematics = sign x stored + adds.
+
+    Where ``tensor`` is empty nothing is stored: the mathematics is ``adds`` alone, which the framework has built in.
+    """
 
     tensor: str
     role: str
@@ -72,7 +75,7 @@ class View:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that are stored, in the kind's order."""
+        """The roles that have values, in the kind's order."""
         stored = {block.role for block in self.blocks}
         return tuple(role for role in self.layout.kind.roles if role in stored)
 
@@ -203,15 +206,10 @@ def _check_complete(
     present = {instance.name for instance in instances}
     stored = {role for instance in instances for role in instance.tensor.roles}
     for role in layout.kind.roles.values():
-        names = [i.name for i in expected(layout, counts, conditions) if role.name in i.tensor.roles]
-        missing = [name for name in names if name not in present]
+        needed = [i for i in expected(layout, counts, conditions) if role.name in i.tensor.roles]
+        missing = [i.name for i in needed if i.name not in present and not i.tensor.optional]
         if missing and (role.name in stored or role.needed):
             raise LayoutError(f"{layout.name}: tensor {missing[0]!r} ({role.name}) is missing")
-        if missing and role.name in layout.adding_roles():
-            raise LayoutError(
-                f"{layout.name}: {role.name} is missing, and the framework adds a constant to it when it runs: "
-                f"give {missing[0]!r}, with zeros where there is none"
-            )
 
 
 def _check_equal(layout: Layout, sizes: Sequence[Mapping[str, int]]) -> None:
@@ -264,6 +262,7 @@ def _view(
             offset = start * strides[dimension] if shape else 0
             blocks.extend(_blocks(layout, instance.name, piece, counts, own, (strides, offset), claimed))
             start += group_size(piece.dimensions[dimension], own) if shape else 0
+    blocks.extend(_built_in(layout, blocks, counts, sizes, conditions, claimed))
     _check_sums(layout, blocks, conditions)
     return View(
         layout=layout,
@@ -274,6 +273,24 @@ def _view(
         dtypes=MappingProxyType({instance.name: instance.tensor.dtype for instance, _ in instances}),
         blocks=tuple(blocks),
     )
+
+
+def _built_in(
+    layout: Layout,
+    stored: Sequence[StoredBlock],
+    counts: Mapping[str, int],
+    sizes: Sequence[Mapping[str, int]],
+    conditions: Mapping[str, Setting],
+    claimed: set[tuple[str, Place]],
+) -> Iterator[StoredBlock]:
+    """The constants that the framework adds to a parameter which this layer does not store."""
+    absent = set(layout.adds) - {block.role for block in stored}
+    for instance in expected(layout, counts, conditions):
+        for piece in pieces(layout, instance, counts, 1):
+            if piece.part.role in absent:
+                own = {**sizes[piece.layer], **_label_counts(layout, piece, counts)}
+                strides = contiguous_strides([group_size(group, own) for group in piece.dimensions])
+                yield from _blocks(layout, "", piece, counts, own, (strides, 0), claimed)
 
 
 def _check_layers(

@@ -101,7 +101,7 @@ def _moves(checkpoint: Checkpoint, assignment: Assignment) -> Iterator[tuple[str
     view = _view(checkpoint, layer, assignment)
     seen: set[object] = set()
     for block in view.blocks:
-        if block.role != assignment.role or not _meant(block, assignment):
+        if not block.tensor or block.role != assignment.role or not _meant(block, assignment):
             continue
         term = sum_class(view.layout.kind, block.role, block.covers[0], view.settings)
         value = 0.0 if term in seen else assignment.value

@@ -27,7 +27,7 @@ from .planner import Part, is_floating, plan_layer
 from .report import LayerReport, Report
 from .settings import differing, unsupported
 from .staging import refuse_existing, staged
-from .translate import target_roles
+from .translation import target_roles
 from .views import view_for
 
 METADATA_KEY = "weightport"
