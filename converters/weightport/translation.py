@@ -23,16 +23,20 @@ def translate(
     target: str,
     *,
     sizes: Mapping[str, int] = MappingProxyType({}),
+    storage: Mapping[str, Setting] = MappingProxyType({}),
     allow: Iterable[str] = (),
     **settings: Setting,
 ) -> dict[str, Array]:
     """Translate one layer's tensors from the layout ``source`` to the layout ``target``.
 
     ``tensors`` are under the source layout's own names, e.g. ``{"kernel": (in, 4*unit), ...}`` for ``keras.lstm``;
-    the result is under the target's. ``settings`` are those of the kind that the tensors do not show
-    (``reset="before"`` of a GRU without bias); ``sizes`` what no shape tells (``{"unit": 6, "layer": 2}`` of one flat
-    buffer). ``allow`` names settings that the target cannot run and that are carried all the same. Biases that the
-    target does not hold apart are summed.
+    the result is under the target's. Biases that the target does not hold apart are summed.
+
+    :param sizes: what no shape tells: ``{"unit": 6, "layer": 2}`` of one flat buffer.
+    :param storage: which of the source layout's forms it is: ``{"transB": 1}`` of an ONNX Gemm. A target that has
+        several forms gets its first.
+    :param allow: settings that the target cannot run and that are carried all the same.
+    :param settings: settings of the kind that the tensors do not show: ``reset="before"`` of a GRU without bias.
 
     Raises RefusedError where the target cannot express the layer, LayoutError where the tensors do not fit
     ``source``, UsageError where there is no such layout.
@@ -41,7 +45,7 @@ def translate(
     """
     from_layout, to_layout = _layouts(source, target)
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    view = view_of(from_layout, {name: array.shape for name, array in arrays.items()}, settings, sizes=sizes)
+    view = view_of(from_layout, {name: array.shape for name, array in arrays.items()}, settings, storage, sizes)
     refuse_unsupported(to_layout, {**view.settings, **settings}, source, allow)
     goal = view_for(to_layout, target_roles(to_layout, view.roles), view.counts, view.sizes, view.settings)
     layer = plan_layer(

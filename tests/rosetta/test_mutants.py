@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -27,9 +27,22 @@ def mutants(table: Table, summed_only: bool) -> Iterator[tuple[str, Table]]:
     for key in ("adds", "negates"):
         if table.get(key):
             yield f"without {key}", {name: value for name, value in table.items() if name != key}
+    yield from swapped_roles(table)
     for path, entry in entries(table["tensors"]):
         for what, changed in entry_mutants(entry, summed_only):
             yield f"{'/'.join(map(str, path))}: {what}", replaced(table, path, changed)
+
+
+def swapped_roles(table: Table) -> Iterator[tuple[str, Table]]:
+    """Two parameters of one shape, each taken for the other."""
+    found = [(path, entry) for path, entry in entries(table["tensors"]) if isinstance(entry["role"], str)]
+    for (path, entry), (other_path, other) in combinations(found, 2):
+        if entry["axes"] == other["axes"] and entry["role"] != other["role"]:
+            changed = replaced(table, path, {**entry, "role": other["role"]})
+            yield (
+                f"{path[-1]} and {other_path[-1]} swapped",
+                replaced(changed, other_path, {**other, "role": entry["role"]}),
+            )
 
 
 def swapped_labels(table: Table, axis: str) -> Iterator[tuple[str, Table]]:
@@ -64,7 +77,9 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
         yield "gates interleaved", {**entry, "axes": entry["axes"].replace("(gate unit)", "(unit gate)")}
     elif "(unit gate)" in entry["axes"]:
         yield "gates in blocks", {**entry, "axes": entry["axes"].replace("(unit gate)", "(gate unit)")}
-    for one, other in (("in", "unit"), ("hidden", "unit"), ("unit", "cell")):
+    if entry["axes"] in {"... in out", "out in ..."}:
+        yield "turned", {**entry, "axes": entry["axes"].replace("in out", "out in").replace("out in ...", "in out ...")}
+    for one, other in (("in", "unit"), ("hidden", "unit"), ("unit", "cell"), ("in", "out"), ("token", "feature")):
         if entry["axes"].split() in ([one, other], [other, one]):
             yield "turned", {**entry, "axes": " ".join(reversed(entry["axes"].split()))}
     if "memory" in entry:
@@ -97,8 +112,8 @@ def all_mutants() -> Iterator[Any]:
         for layout in all_layouts().values():
             if layout.framework != path.stem or not recordings_of(layout.name):
                 continue
-            bias = layout.kind.roles["bias"]
-            for what, table in mutants(content[layout.table], bias.apart is None):
+            bias = layout.kind.roles.get("bias")
+            for what, table in mutants(content[layout.table], bias is None or bias.apart is None):
                 yield pytest.param(layout.name, {**content, layout.table: table}, id=f"{layout.name}: {what}")
 
 
