@@ -169,10 +169,11 @@ def _moves(group: _Class) -> Iterator[tuple[str, Move]]:
 
 
 def _home(block: StoredBlock, targets: Sequence[StoredBlock]) -> int:
-    """The target block that a source block goes to: the one that shares a place with it, else the first."""
-    for index, target in enumerate(targets):
-        if set(block.covers) & set(target.covers):
-            return index
+    """The target block that a source block goes to: the one that holds the first of its places, else the first."""
+    for place in block.covers:
+        for index, target in enumerate(targets):
+            if place in target.covers:
+                return index
     return 0
 
 

@@ -8,8 +8,8 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
-from recordings import RECORDINGS, distance
 
+from recordings import RECORDINGS, distance
 from weightport.errors import WeightportError
 from weightport.kinds import all_kinds, layouts_folder, read_toml
 from weightport.layout_file import layouts_from

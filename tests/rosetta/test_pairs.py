@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
-from recordings import RECORDINGS, output_of
 
 import weightport as wp
+from recordings import RECORDINGS, output_of
 from weightport.errors import RefusedError
 from weightport.explain import sample_view
 from weightport.layouts import all_layouts, layout_named

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from recordings import FOLDER, RECORDINGS, distance
 
+from recordings import FOLDER, RECORDINGS, distance
 from weightport.layouts import all_layouts, layout_named
 
 LIMIT = 5_000_000
