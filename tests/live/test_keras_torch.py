@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from live_cases import CASES, keras_model, run_keras, run_torch, tolerance, torch_module
 
 pytest.importorskip("keras")

@@ -103,7 +103,7 @@ CASES = [
     ),
     _recurrent(
         "rnn-stacked-cells",
-        lambda k: k.RNN([k.LSTMCell(UNIT), k.LSTMCell(UNIT)], return_sequences=True),
+        lambda k: k.RNN(k.StackedRNNCells([k.LSTMCell(UNIT), k.LSTMCell(UNIT)]), return_sequences=True),
         lambda n: n.LSTM(IN, UNIT, num_layers=2, batch_first=True),
     ),
     Case("dense", lambda k: k.Dense(UNIT), lambda n: n.Linear(IN, UNIT), (IN,)),
@@ -165,9 +165,12 @@ def torch_module(case: Case, dtype: str = "float32", seed: int = 2, name: str = 
     """A PyTorch module that has the layer as its child ``name``, with random weights, in evaluation mode."""
     import torch
 
-    holder = torch.nn.Module()
+    class Holder(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return _first(self.get_submodule(name)(x))
+
+    holder = Holder()
     holder.add_module(name, case.torch(torch.nn))
-    holder.forward = lambda x: _first(holder.get_submodule(name)(x))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, tensor in holder.state_dict().items():
@@ -204,8 +207,6 @@ class _Typed:
 
     def __getattr__(self, name: str) -> Any:
         made = getattr(self._layers, name)
-        if name in {"Bidirectional", "TimeDistributed"}:
-            return made
         return lambda *args, **settings: made(*args, dtype=self._dtype, **settings)
 
 
