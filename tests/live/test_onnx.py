@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from live_cases import CASES, keras_model, run_keras, run_torch, torch_module
 
 pytest.importorskip("keras")
