@@ -25,7 +25,7 @@ from .outputs import Progress, SameTensor, outputs
 from .plan import LayerPlan, Plan
 from .planner import Part, is_floating, plan_layer
 from .report import LayerReport, Report
-from .settings import differing, unsupported
+from .settings import apart_settings, differing, unsupported
 from .staging import refuse_existing, staged
 from .translation import target_roles
 from .views import view_for
@@ -201,10 +201,16 @@ def _pair_layers(
         paired_by=pair.how,
         verdict=plan.verdict,
         notes=(*plan.notes, *(note for layer in pair.sources for note in layer.notes)),
-        settings=settings,
+        settings=_stated(layout, pair.sources[0], settings),
         differs=tuple(differs),
     )
     return _PairedLayer(pair, plan, report)
+
+
+def _stated(layout: Layout, source: Layer, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The settings that the source states or that its tensors show, in the kind's order."""
+    shown = {*source.settings, *apart_settings(layout)}
+    return {name: settings[name] for name in layout.kind.settings if name in shown and name in settings}
 
 
 def _target_layout(job: _Job, pair: Pair) -> str:
@@ -221,8 +227,7 @@ def _fresh_part(framework: Framework, layout: Layout, source: Part) -> Part:
 
 def _refuse_other_structure(layout: Layout, ours: Mapping[str, Setting], theirs: Mapping[str, Setting]) -> None:
     """Settings that decide what the stored biases mean have to agree where both sides know them."""
-    structural = {name for role in layout.kind.roles.values() if role.apart for name in role.apart.when}
-    for name in structural & set(ours) & set(theirs):
+    for name in apart_settings(layout) & set(ours) & set(theirs):
         if ours[name] != theirs[name]:
             raise RefusedError("", [f"{name} is {ours[name]} in the source and {theirs[name]} in the target"])
 

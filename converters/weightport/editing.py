@@ -16,6 +16,7 @@ from .match import layer_view
 from .notation import Block
 from .opening import PathLike, open_checkpoint
 from .plan import Move, SourceBlock, TensorPlan
+from .planner import describe
 from .staging import staged
 from .views import StoredBlock, View, sum_class
 
@@ -106,7 +107,7 @@ def _moves(checkpoint: Checkpoint, assignment: Assignment) -> Iterator[tuple[str
         term = sum_class(view.layout.kind, block.role, block.covers[0], view.settings)
         value = 0.0 if term in seen else assignment.value
         seen.add(term)
-        what = " ".join([block.role, *map(str, block.covers[0])])
+        what = describe(view.layout.kind, block.role, block.covers[0], view.counts)
         yield layer.tensors[block.tensor], Move(what, block.block, constant=block.sign * (value - block.adds))
     if not seen:
         known = sorted({str(label) for b in view.blocks if b.role == assignment.role for p in b.covers for label in p})

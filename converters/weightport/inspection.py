@@ -76,7 +76,9 @@ def inspect_gates(checkpoint: Checkpoint, name: str) -> list[BlockInfo]:
     Raises UsageError where there is no such layer, LayoutError where its tensors fit no layout."""
     layer = layer_named(checkpoint, name)
     view = layer_view(checkpoint, layer, layer.kinds[0])
-    return [_block_info(checkpoint, layer, view, block) for block in view.blocks if block.tensor]
+    roles = list(view.layout.kind.roles)
+    blocks = sorted((block for block in view.blocks if block.tensor), key=lambda block: roles.index(block.role))
+    return [_block_info(checkpoint, layer, view, block) for block in blocks]
 
 
 def layer_named(checkpoint: Checkpoint, name: str) -> Layer:

@@ -125,12 +125,12 @@ def _classes(
                 key = (block.role, sum_class(kind, block.role, block.covers[0], settings))
                 found.setdefault(key, ([], []))[side].append(block)
     return [
-        _Class(kind.roles[role], _describe(kind, role, place, counts), tuple(from_source), tuple(in_target))
+        _Class(kind.roles[role], describe(kind, role, place, counts), tuple(from_source), tuple(in_target))
         for (role, place), (in_target, from_source) in found.items()
     ]
 
 
-def _describe(kind: Kind, role: str, place: Place, counts: Mapping[str, int]) -> str:
+def describe(kind: Kind, role: str, place: Place, counts: Mapping[str, int]) -> str:
     """A place in words: ``bias recurrent candidate``; layer and direction only where there are several."""
     words = [
         f"{axis} {label}" if axis in kind.counted else str(label)

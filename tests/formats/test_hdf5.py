@@ -108,11 +108,12 @@ def test_a_bfloat16_of_hdf5_itself_is_read(tmp_path: Path) -> None:
 
 
 def test_scalars_empty_arrays_and_half_filled_blocks(tmp_path: Path) -> None:
-    arrays = {"scalar": np.float32(2.5), "empty": np.zeros((0, 3)), "edge": values("f8", (5, 7, 2))}
+    arrays = {"scalar": np.float32(2.5), "empty": np.zeros((0, 1 << 40)), "edge": values("f8", (5, 7, 2))}
 
     def fill(file: h5py.File) -> None:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array, chunks=(2, 7, 2) if name == "edge" else None)
+        file["scalar"] = arrays["scalar"]
+        file.create_dataset("empty", arrays["empty"].shape, "f8", chunks=(1, 1), maxshape=(None, None))
+        file.create_dataset("edge", data=arrays["edge"], chunks=(2, 7, 2))
 
     found = datasets(write(tmp_path / "a.h5", fill))
     for name, array in arrays.items():
@@ -315,6 +316,70 @@ def test_a_deflated_block_gives_no_more_than_its_size(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"dataset 'x': a block does not decompress to its \d+ bytes"):
         datasets(write(tmp_path / "a.h5", fill))
+
+
+def forge(path: Path, old: bytes, new: bytes, after: bytes = b"") -> Path:
+    """Replace the first ``old`` behind ``after`` in the file."""
+    data = path.read_bytes()
+    place = data.index(old, data.index(after) + len(after))
+    path.write_bytes(data[:place] + new + data[place + len(old) :])
+    return path
+
+
+def number(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}Q", *values)
+
+
+def wrong_size(path: Path) -> Path:
+    return forge(path, number(3, 4), number(3, 5))
+
+
+def values_past_the_end(path: Path) -> Path:
+    with h5py.File(path) as file:
+        offset = file["aa"].id.get_offset()
+    return forge(path, number(offset, 48), number(path.stat().st_size - 40, 48))
+
+
+def same_names(path: Path) -> Path:
+    return forge(path, b"ab\0", b"aa\0")
+
+
+def member_of_no_type(path: Path) -> Path:
+    with h5py.File(path) as file:
+        address = h5py.h5o.get_info(file["ab"].id).addr
+    return forge(path, number(address) + bytes(4), number(address) + b"\3\0\0\0")
+
+
+def endless_attribute(path: Path) -> Path:
+    return forge(path, number(2), number(1 << 40), after=b"texts\0")
+
+
+FORGED = {
+    wrong_size: r"object '/aa': float32\[3, 5\] needs 60 bytes, but 48 are stored",
+    values_past_the_end: "object '/aa': .* 48 are stored at byte .* damaged or cut short",
+    same_names: "object '/': two members have the name 'aa'",
+    member_of_no_type: "object '/': 'ab' is a member of no known type",
+    endless_attribute: "object '/': an attribute of 1099511627776 values in",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda forged: forged.__name__)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, forged: Callable[[Path], Path]) -> None:
+    def fill(file: h5py.File) -> None:
+        file.attrs["texts"] = ["one", "two"]
+        file["aa"] = values("f4")
+        file["ab"] = values("f4", (2,))
+
+    with pytest.raises(CheckpointError, match=FORGED[forged]):
+        datasets(forged(write(tmp_path / "a.h5", fill)))
+
+
+def test_an_attribute_of_an_unknown_type_is_left_alone_without_a_warning(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", lambda file: file.attrs.update({"number": np.int64(3)}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = read_tree(file_region(forge(path, b"\x08\0\0\0\0\0", b"\x03\0\0\0\0\0", after=b"number\0")))
+    assert tree.attributes == {"number": None}
 
 
 def test_a_tensor_cut_off_after_opening_is_an_error(tmp_path: Path) -> None:
