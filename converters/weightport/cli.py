@@ -198,15 +198,14 @@ def layouts(name: str | None, *, as_json: bool) -> None:
       weightport layouts torch
       weightport layouts onnx.lstm
     """
-    from .layouts import all_layouts, layout_named
+    from .layouts import all_layouts, framework_files, layout_named, layouts_of
 
     if name and "." in name:
         chosen = [layout_named(name)]
     else:
-        chosen = [layout for layout in all_layouts().values() if name in (None, layout.framework)]
+        chosen = list((layouts_of(name) if name else all_layouts()).values())
         if not chosen:
-            known = ", ".join(dict.fromkeys(layout.framework for layout in all_layouts().values()))
-            raise UsageError(f"no framework {name!r} has layouts; known are {known}")
+            raise UsageError(f"no framework {name!r} has layouts; known are {', '.join(framework_files())}")
     if as_json:
         _print_json({"layouts": [layout.to_json() for layout in chosen]})
         return

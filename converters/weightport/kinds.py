@@ -14,6 +14,7 @@ from .checkpoint import Setting
 from .errors import LayoutError
 
 COUNTED = "counted"
+KINDS_FILE = "kinds.toml"
 _ROLE_KEYS = frozenset({"axes", "absent", "sums", "apart", "incidental", "only", "optional", "frees"})
 Label = str | int
 
@@ -136,7 +137,7 @@ class Table:
 @cache
 def all_kinds() -> Mapping[str, Kind]:
     """Every kind by its name."""
-    return load_kinds(layouts_folder() / "kinds.toml")
+    return load_kinds(layouts_folder() / KINDS_FILE)
 
 
 def load_kinds(path: Path) -> Mapping[str, Kind]:
@@ -157,7 +158,7 @@ def _kind(name: str, table: Table) -> Kind:
         name=name,
         labels=MappingProxyType(labels),
         counted=counted,
-        equal=MappingProxyType(dict(table.table("equal").values)),
+        equal=MappingProxyType({axis: table.table("equal").text(axis) for axis in table.table("equal").values}),
         stacked=MappingProxyType({axis: table.table("stacked").names(axis) for axis in table.table("stacked").values}),
         roles=MappingProxyType({role: _role(role, roles, labels, counted) for role in roles.values}),
         settings=MappingProxyType(dict(table.table("settings").values)),

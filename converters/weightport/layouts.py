@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .checkpoint import Setting
 from .errors import UsageError
-from .kinds import Kind, Label, layouts_folder
+from .kinds import KINDS_FILE, Kind, Label, layouts_folder
 from .notation import Dimensions
 
 ONLY = "only"
@@ -198,24 +199,29 @@ def _tensor_json(tensor: TensorLayout) -> dict[str, Any]:
     return {"name": tensor.name, "parts": parts, "when": dict(tensor.when)}
 
 
+def framework_files() -> Mapping[str, Path]:
+    """The layout file of every framework, in the order of their names."""
+    return {path.stem: path for path in sorted(layouts_folder().glob("*.toml")) if path.name != KINDS_FILE}
+
+
 @cache
-def all_layouts() -> Mapping[str, Layout]:
-    """Every layout by its name, ``framework.table``, in the order of the frameworks' files."""
+def layouts_of(framework: str) -> Mapping[str, Layout]:
+    """The layouts of one framework by their names; none where it has no file. Reads that framework's file alone."""
     from .layout_file import load_layouts
 
-    layouts: dict[str, Layout] = {}
-    for path in sorted(layouts_folder().glob("*.toml")):
-        if path.name != "kinds.toml":
-            layouts.update(load_layouts(path))
-    return MappingProxyType(layouts)
+    path = framework_files().get(framework)
+    return load_layouts(path) if path else MappingProxyType({})
+
+
+def all_layouts() -> Mapping[str, Layout]:
+    """Every layout by its name, ``framework.table``, in the order of the frameworks' files."""
+    every = {name: layout for framework in framework_files() for name, layout in layouts_of(framework).items()}
+    return MappingProxyType(every)
 
 
 def layout_named(name: str) -> Layout:
     """The layout called ``framework.table``. Raises UsageError, listing what there is, where there is none."""
-    layouts = all_layouts()
+    layouts = layouts_of(name.split(".", maxsplit=1)[0])
     if name not in layouts:
-        framework = name.split(".", maxsplit=1)[0]
-        near = [known for known in layouts if known.split(".")[0] == framework]
-        known = near or list(dict.fromkeys(layout.framework for layout in layouts.values()))
-        raise UsageError(f"no layout {name!r}; known are {', '.join(known)}")
+        raise UsageError(f"no layout {name!r}; known are {', '.join(layouts or framework_files())}")
     return layouts[name]

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from onnx_models import (
     DTYPES,
     any_values,
@@ -23,7 +24,6 @@ from onnx_models import (
     values,
     varint,
 )
-
 from weightport.formats import onnx as fmt
 from weightport.formats._onnx_values import elements
 
@@ -126,8 +126,8 @@ def test_the_description_has_the_graph(tmp_path: Path) -> None:
 
 def test_reading_maps_and_does_not_load(tmp_path: Path) -> None:
     tensors = [
-        numpy_helper.from_array(values(64, 64), "raw"),
-        helper.make_tensor("typed", TensorProto.FLOAT, (64, 64), values(64, 64)),
+        numpy_helper.from_array(values(200, 200), "raw"),
+        helper.make_tensor("typed", TensorProto.FLOAT, (200, 200), values(200, 200)),
     ]
     contents = fmt.read(save(graph_model(tensors), tmp_path / "m.onnx"))
     for name in ("raw", "typed"):
@@ -162,6 +162,9 @@ def test_external_data_saved_by_onnx_reads(one_file: bool, tmp_path: Path) -> No
         b"\x08\x01\x12\x04abcd",  # a SavedModel: field 1 a number, field 2 a message, no graph
         b"\x08\x05\x12\x02\x0a\x00\xa2\x1f\x02\x0a\x00",  # a Core ML model
         b"\x0a\x04\x0a\x02ab",  # a GraphDef: field 1 a message
+        b"\x08\x05\xa2\x1f\x02\x0a\x00\x3a\x02\x0a\x00",  # with a field before the graph that no model has
+        b"\x08\x05\x3a\x04\x9a\x06\x01a",  # with a field in the graph that no graph has
+        b"\x08\x05\x38\x01",  # with a number for a graph
         random.Random(3).randbytes(4096),
         bytes(4096),
     ],

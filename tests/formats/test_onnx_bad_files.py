@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from onnx_models import (
     external,
     graph_model,
@@ -21,7 +22,6 @@ from onnx_models import (
     values,
     varint,
 )
-
 from weightport.errors import CheckpointError
 from weightport.formats import onnx as fmt
 
@@ -180,6 +180,49 @@ def test_typed_values_are_checked_when_they_are_read(
     contents = fmt.read(save(graph_model([tensor]), tmp_path / "m.onnx"))
     with pytest.raises(CheckpointError, match=reason):
         contents.tensors["t"].read()
+
+
+TWICE = b"\x08\x04\x10\x01\x42\x01t\x4a\x10" + bytes(16)  # dims, data type, name and values of a float32[4]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (TWICE + b"\x4a\x10" + bytes(16), "says something twice"),
+        (TWICE + b"\x10\x0b", "says something twice"),
+        (TWICE + b"\x1a\x04\x08\x00\x10\x04", "a segment"),
+        (TWICE + b"\x48\x05", "field 9 is of the wrong type"),
+        (TWICE + b"\x0d\x04\x00\x00\x00", "field 1 is of the wrong type"),
+        (TWICE + b"\x0b", "no field has the wire type 3"),
+        (TWICE + b"\x02\x00", "field 0 does not fit"),
+        (TWICE + b"\xf2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a number does not end"),
+        (b"\x08\x04\x10\x01\x42\x02\xff\xfe\x4a\x10" + bytes(16), "no UTF-8"),
+    ],
+)
+def test_bytes_that_readers_take_differently_are_refused(tensor: bytes, reason: str, tmp_path: Path) -> None:
+    graph = b"\x2a" + varint(len(tensor)) + tensor
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x09\x3a" + varint(len(graph)) + graph)
+    with pytest.raises(CheckpointError, match=reason):
+        fmt.read(tmp_path / "m.onnx")
+
+
+def test_external_data_that_is_in_two_places_is_refused(tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(bytes(16))
+    tensor = external("t", 2, 2, location="a.bin")
+    tensor.external_data.add(key="location", value="b.bin")
+    with pytest.raises(CheckpointError, match="says twice where its external data is"):
+        fmt.read(save(graph_model([tensor]), tmp_path / "m.onnx"))
+
+
+def test_an_attribute_with_two_values_is_refused(tmp_path: Path) -> None:
+    value = numpy_helper.from_array(values(2)).SerializeToString()
+    attribute = b"\x0a\x05value" + 2 * (b"\x2a" + varint(len(value)) + value)
+    node = b"\x12\x01c\x22\x08Constant\x2a" + varint(len(attribute)) + attribute
+    graph = b"\x0a" + varint(len(node)) + node
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x09\x3a" + varint(len(graph)) + graph)
+    with pytest.raises(CheckpointError, match="attribute 'value' of 'Constant_0' has two values"):
+        fmt.read(tmp_path / "m.onnx")
 
 
 def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+
+import weightport as wp
 from onnx_models import (
     BATCH,
     HIDDEN,
@@ -19,8 +21,6 @@ from onnx_models import (
     structure_of,
     values,
 )
-
-import weightport as wp
 from weightport.checkpoint import Layer
 from weightport.errors import RefusedError
 
@@ -139,6 +139,10 @@ UNKNOWN = {
         [MAKE("Gemm", ["x", "w", "b"], ["y_out"], beta=0.5, name="g")],
         {"b": "Gemm 'g' scales it by beta = 0.5"},
     ),
+    "a number for a bias": (
+        [MAKE("Gemm", ["x", "w", "scale"], ["y_out"], name="g")],
+        {"scale": "Gemm 'g' adds it to 3 outputs, and its shape is []"},
+    ),
     "a bias for all": (
         [MAKE("MatMul", ["x", "w"], ["h"]), MAKE("Add", ["h", "one"], ["y_out"], name="a")],
         {"one": "Add 'a' adds it to 3 outputs, and its shape is [1]"},
@@ -190,6 +194,12 @@ def test_a_weight_in_no_layer_has_its_reason(case: str, torch: Any, tmp_path: Pa
     assert structure_of(path).unknown == unknown
     with pytest.raises(RefusedError, match=f"unused: {next(iter(unknown))}"):
         wp.convert(path, torch.nn.Linear(4, 3))
+
+
+def test_parameters_of_two_modules_name_no_layer(tmp_path: Path) -> None:
+    nodes = [MAKE("Gemm", ["x", "one.weight", "two.bias"], ["y_out"], name="/three/Gemm")]
+    tensors = {"one.weight": values(4, 3), "two.bias": values(3)}
+    assert only_layer(model_of(nodes, tensors, (2, 4), (2, 3), tmp_path / "m.onnx")).name == "three"
 
 
 def test_constants_of_the_graph_are_no_weights(tmp_path: Path) -> None:

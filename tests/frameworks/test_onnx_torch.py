@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
+
+import weightport as wp
 from onnx_models import (
     BATCH,
     HIDDEN,
@@ -25,8 +27,6 @@ from onnx_models import (
     structure_of,
     values,
 )
-
-import weightport as wp
 from weightport.errors import RefusedError
 
 torch = pytest.importorskip("torch")
@@ -307,6 +307,44 @@ def test_another_dtype_than_the_graph_computes_with_is_refused(exported: Any, tm
     wp.convert(module, tmp_path / "out.onnx", into=template, dtype="float32")
     x = INPUTS[Sequence].numpy()
     np.testing.assert_allclose(run(tmp_path / "out.onnx", x), run_torch(module, x), atol=1e-5)
+
+
+def test_an_exported_module_becomes_a_state_dict_file(exported: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    path, module, x = exported(trained(Image())), Image(), INPUTS[Image].numpy()
+    wp.convert(path, tmp_path / "out.safetensors")
+    module.load_state_dict(load_file(tmp_path / "out.safetensors"))
+    np.testing.assert_allclose(run_torch(module, x), run(path, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_a_recurrent_node_becomes_a_state_dict_file(directions: int, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    path, x = recurrent("LSTM", tmp_path / "m.onnx", directions=directions), values(TIME, BATCH, IN, seed=9)
+    wp.convert(path, tmp_path / "out.safetensors")
+    module = torch.nn.ModuleDict({"rec": torch.nn.LSTM(IN, HIDDEN, bidirectional=directions == 2)})
+    module.load_state_dict(load_file(tmp_path / "out.safetensors"))
+    np.testing.assert_allclose(run_torch(module["rec"], x), like_torch(run(path, x)), atol=1e-5)
+
+
+def test_a_tied_tensor_takes_equal_values_only(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["e"], name="/emb/Gather"),
+        helper.make_node("Gemm", ["e", "table"], ["y_out"], transB=1, name="/head/Gemm"),
+    ]
+    template = model_of(nodes, {"table": values(7, 5)}, (3,), (3, 7), tmp_path / "m.onnx", TensorProto.INT64)
+    module = torch.nn.Module()
+    module.emb, module.head = torch.nn.Embedding(7, 5), torch.nn.Linear(5, 7, bias=False)
+    with pytest.raises(RefusedError, match="one tensor, 'table', in 2 places"):
+        wp.convert(module, tmp_path / "out.onnx", into=template)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+    module.head.weight = module.emb.weight
+    wp.convert(module, tmp_path / "out.onnx", into=template)
+    x = np.array([2, 0, 6])
+    expected = run_torch(torch.nn.Sequential(module.emb, module.head), x)
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", x), expected, atol=1e-5)
 
 
 def test_onnx_to_onnx_carries_every_bit(exported: Any, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Protocol-buffer messages as they lie in a file: fields found by their position, nothing decoded unasked.
+
+Parsing an ONNX file as one message copies every weight of it into memory. Here a field is a place in the bytes, so
+a weight can be mapped from the file, and a changed message can be written as pieces of the old one.
+
+Encoding: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from ..errors import CheckpointError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
+
+Buffer: TypeAlias = bytes | mmap.mmap
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a message: its tag is at ``start``, its value is the bytes from ``begin`` to ``end``.
+
+    ``value`` is the number that a VARINT holds."""
+
+    number: int
+    wire: int
+    start: int
+    begin: int
+    end: int
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The bytes of an encoded message. ``origin`` says in errors what is being read."""
+
+    origin: str
+    buffer: Buffer
+
+    def fields(
+        self, begin: int, end: int, known: Mapping[int, frozenset[int]], *, cut_short: bool = False
+    ) -> Iterator[Field]:
+        """The fields of the message at these bytes, in the file's order.
+
+        ``known`` has the wire types that the fields of interest may have. ``cut_short`` lets the last field end where
+        the message does. Raises CheckpointError where the bytes are no message, or where a field of interest is of
+        another wire type."""
+        at = begin
+        while at < end:
+            field = self._field(at, end, cut_short)
+            if field.wire not in known.get(field.number, (field.wire,)):
+                raise self.damaged(at, f"field {field.number} is of the wrong type")
+            yield field
+            at = field.end
+
+    def text(self, field: Field) -> str:
+        """A field's value as text. Raises CheckpointError where it is none."""
+        try:
+            return self.buffer[field.begin : field.end].decode()
+        except UnicodeDecodeError as error:
+            raise self.damaged(field.begin, "a name is no UTF-8 text") from error
+
+    def varints(self, field: Field) -> Iterator[int]:
+        """The numbers of a repeated integer field, which may be packed or stand alone."""
+        if field.wire == VARINT:
+            yield field.value
+            return
+        at = field.begin
+        while at < field.end:
+            value, at = self._varint(at, field.end)
+            yield value
+
+    def damaged(self, at: int, message: str) -> CheckpointError:
+        """The error for something wrong at a byte."""
+        return CheckpointError(f"{self.origin}: byte {at}: {message}: the file is damaged or cut short")
+
+    def _field(self, start: int, end: int, cut_short: bool) -> Field:
+        tag, begin = self._varint(start, end)
+        number, wire = tag >> 3, tag & 7
+        value = 0
+        if wire == VARINT:
+            value, stop = self._varint(begin, end)
+        elif wire == BYTES:
+            length, begin = self._varint(begin, end)
+            stop = min(begin + length, end) if cut_short else begin + length
+        elif wire in _FIXED_SIZES:
+            stop = begin + _FIXED_SIZES[wire]
+        else:
+            raise self.damaged(start, f"no field has the wire type {wire}")
+        if not number or stop > end:
+            raise self.damaged(start, f"field {number} does not fit into its message")
+        return Field(number, wire, start, begin, stop, value)
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = 0
+        for shift, position in zip(range(0, 70, 7), range(at, end), strict=False):
+            byte = self.buffer[position]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, position + 1
+        raise self.damaged(at, "a number does not end")
+
+
+@contextmanager
+def open_wire(path: Path) -> Iterator[Wire]:
+    """The bytes of a file, mapped. Raises CheckpointError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the file is empty") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    with buffer:
+        yield Wire(str(path), buffer)
+
+
+def signed(value: int) -> int:
+    """A varint read as an int64."""
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    return value - (1 << 64) if value >> 63 else value
+
+
+def encode_varint(value: int) -> bytes:
+    """A number that is not negative as a varint."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def encode_number(number: int, value: int) -> bytes:
+    """An integer field."""
+    return encode_varint(number << 3 | VARINT) + encode_varint(value)
+
+
+def encode_head(number: int, size: int) -> bytes:
+    """The beginning of a field whose value is the ``size`` bytes that follow."""
+    return encode_varint(number << 3 | BYTES) + encode_varint(size)
+
+
+def encode_bytes(number: int, value: bytes) -> bytes:
+    """A bytes, text or message field."""
+    return encode_head(number, len(value)) + value

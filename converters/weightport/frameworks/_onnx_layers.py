@@ -1,0 +1,227 @@
+"""Which layer an ONNX node is: its kind, the tensors behind its inputs, its settings. Source: onnx/docs/Operators.md.
+
+A tensor that a node uses in a way that no layer has gets a reason in the graph, and a node without its weights is no
+layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..checkpoint import Setting
+from ._onnx_graph import Graph, Node, Weight
+from ._onnx_recurrent import recurrent_notes, recurrent_settings
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A layer without a name yet. ``tensors`` maps the operator's input names to tensors."""
+
+    node: Node
+    kind: str
+    tensors: Mapping[str, str]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    storage: Mapping[str, Setting] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def drafts(graph: Graph) -> Iterator[Draft]:
+    """The layers of a graph, in the order of its nodes."""
+    for node in graph.nodes:
+        read = _READERS.get(node.op) if not node.domain else None
+        draft = read(node, graph) if read else None
+        if draft is not None:
+            yield draft
+
+
+def _recurrent(node: Node, graph: Graph) -> Draft | None:
+    _initial_states(node, graph)
+    tensors = _tensors(node, graph, {"W": 1, "R": 2}, {"B": 3, "P": 7} if node.op == "LSTM" else {"B": 3})
+    if tensors is None:
+        return None
+    settings = dict(recurrent_settings(node))
+    return Draft(node, node.op.lower(), tensors, settings, notes=tuple(recurrent_notes(node)))
+
+
+def _initial_states(node: Node, graph: Graph) -> None:
+    """A constant initial state has a batch axis, as no weight has; one of zeros is what every framework starts with."""
+    for index in (5, 6):
+        name, _ = graph.origin(node.input(index))
+        if name is None:
+            continue
+        if graph.is_zero(name):
+            graph.skipped[name] = f"the initial state of {node.label}, which is zero"
+        else:
+            graph.reasons.setdefault(
+                name, f"it is the initial state of {node.label}, which ONNX layers do not keep as a weight"
+            )
+
+
+def _gemm(node: Node, graph: Graph) -> Draft | None:
+    if node.number("alpha", 1.0) != 1.0:
+        _refuse(node, graph, (1, 2), f"scales it by alpha = {node.number('alpha', 1.0):g}")
+        return None
+    weight = _matrix(node, graph)
+    if weight is None:
+        return None
+    transposed = bool(node.integer("transB", 0)) != weight.transposed
+    tensors = {"B": weight.tensor}
+    bias = _gemm_bias(node, graph, _width(graph, weight, transposed)) if node.input(2) else None
+    if bias is None and not node.input(2):
+        bias = _added_bias(node, graph, _width(graph, weight, transposed))
+    if bias is not None:
+        tensors["C"] = bias
+    notes = ("transA = 1: the input is transposed",) if node.integer("transA", 0) else ()
+    return Draft(node, "dense", tensors, storage={"transB": int(transposed)}, notes=notes)
+
+
+def _gemm_bias(node: Node, graph: Graph, width: int) -> str | None:
+    if node.number("beta", 1.0) != 1.0:
+        _refuse(node, graph, (2,), f"scales it by beta = {node.number('beta', 1.0):g}")
+        return None
+    return _bias(node, 2, graph, width)
+
+
+def _matmul(node: Node, graph: Graph) -> Draft | None:
+    weight = _matrix(node, graph)
+    if weight is None:
+        return None
+    tensors = {"B": weight.tensor}
+    bias = _added_bias(node, graph, _width(graph, weight, weight.transposed))
+    if bias is not None:
+        tensors["C"] = bias
+    return Draft(node, "dense", tensors, storage={"transB": int(weight.transposed)})
+
+
+def _matrix(node: Node, graph: Graph) -> Weight | None:
+    """The right factor of a product, where it is a matrix of the file."""
+    _, path = graph.origin(node.input(0))
+    if all(step.op in ("Identity", "Transpose") for step in path):
+        _refuse(node, graph, (0,), "has it as the left factor, and a dense layer has its weight on the right")
+    weight = graph.weight(node, 1)
+    if weight is not None and len(graph.shape(weight.tensor)) != 2:
+        _refuse(node, graph, (1,), f"has it as a factor of {len(graph.shape(weight.tensor))} dimensions")
+        return None
+    return weight
+
+
+def _width(graph: Graph, weight: Weight, transposed: bool) -> int:
+    """The number of outputs of a dense layer that stores its weight as ``out in`` (transposed) or ``in out``."""
+    return graph.shape(weight.tensor)[0 if transposed else 1]
+
+
+def _added_bias(node: Node, graph: Graph, width: int) -> str | None:
+    """The bias that the next node adds to a product, where nothing else uses the product."""
+    users = graph.users(node.outputs[0]) if node.outputs and node.outputs[0] not in graph.outputs else ()
+    if len(users) != 1 or users[0][0].op != "Add" or users[0][0].domain or users[0][1] not in (0, 1):
+        return None
+    add, index = users[0]
+    name, _ = graph.origin(add.input(1 - index))
+    return None if name is None or graph.shape(name) == () else _bias(add, 1 - index, graph, width)
+
+
+def _bias(node: Node, index: int, graph: Graph, width: int) -> str | None:
+    name = graph.straight(node, index)
+    if name is None or graph.shape(name) == (width,):
+        return name
+    _refuse(node, graph, (index,), f"adds it to {width} outputs, and its shape is {list(graph.shape(name))}")
+    return None
+
+
+def _conv(node: Node, graph: Graph) -> Draft | None:
+    tensors = _tensors(node, graph, {"W": 1}, {"B": 2})
+    if tensors is None:
+        return None
+    kernel = graph.shape(tensors["W"])[2:]
+    settings: dict[str, Setting] = {
+        "strides": _one_or_all(node.integers("strides") or (1,)),
+        "dilation": _one_or_all(node.integers("dilations") or (1,)),
+        "groups": node.integer("group", 1),
+        "padding": _padding(node, kernel),
+    }
+    return Draft(node, "conv", tensors, settings)
+
+
+def _padding(node: Node, kernel: tuple[int, ...]) -> Setting:
+    named = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}.get(node.text("auto_pad", "NOTSET"))
+    if named is not None:
+        return named
+    pads = node.integers("pads")
+    before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
+    if not any(pads):
+        return "valid"
+    if before == after:
+        return _one_or_all(before)
+    reach = tuple((size - 1) * step for size, step in zip(kernel, node.integers("dilations") or (1,), strict=False))
+    return "causal" if len(kernel) == 1 and before == reach and after == (0,) else pads
+
+
+def _one_or_all(values: Sequence[int]) -> Setting:
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _batch_norm(node: Node, graph: Graph) -> Draft | None:
+    tensors = _tensors(node, graph, {"scale": 1, "B": 2, "input_mean": 3, "input_var": 4})
+    if tensors is None:
+        return None
+    settings: dict[str, Setting] = {"epsilon": node.number("epsilon", 1e-5), "momentum": node.number("momentum", 0.9)}
+    notes = ("training_mode = 1: it normalizes by the batch",) if node.integer("training_mode", 0) else ()
+    return Draft(node, "batch_norm", tensors, settings, notes=notes)
+
+
+def _layer_norm(node: Node, graph: Graph) -> Draft | None:
+    tensors = _tensors(node, graph, {"Scale": 1}, {"B": 2})
+    if tensors is None:
+        return None
+    axis = node.integer("axis", -1)
+    notes = () if axis == -len(graph.shape(tensors["Scale"])) else (f"axis = {axis}: it normalizes from there on",)
+    return Draft(node, "layer_norm", tensors, {"epsilon": node.number("epsilon", 1e-5)}, notes=notes)
+
+
+def _gather(node: Node, graph: Graph) -> Draft | None:
+    """A Gather is an embedding where it takes rows of a matrix of the file; any other is a matter of shapes."""
+    name, _ = graph.origin(node.input(0))
+    if (
+        name is None
+        or len(graph.shape(name)) != 2
+        or node.integer("axis", 0)
+        or graph.tensors[name].dtype.kind in "iub"
+    ):
+        return None
+    tensors = _tensors(node, graph, {"data": 0})
+    return Draft(node, "embedding", tensors) if tensors else None
+
+
+def _tensors(
+    node: Node, graph: Graph, needed: Mapping[str, int], optional: Mapping[str, int] | None = None
+) -> dict[str, str] | None:
+    """The tensors behind a node's inputs; None, with the reason at each, where one of them is no tensor as it is."""
+    inputs = {**needed, **{name: index for name, index in (optional or {}).items() if node.input(index)}}
+    found = {name: graph.straight(node, index) for name, index in inputs.items()}
+    missing = [name for name, tensor in found.items() if tensor is None]
+    if missing:
+        _refuse(node, graph, tuple(inputs.values()), f"has no tensor of the file as its {missing[0]}")
+        return None
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _refuse(node: Node, graph: Graph, inputs: Sequence[int], reason: str) -> None:
+    """Say of the tensors behind these inputs why they are in no layer."""
+    for index in inputs:
+        name, _ = graph.origin(node.input(index))
+        if name is not None:
+            graph.reasons.setdefault(name, f"{node.label} {reason}")
+
+
+_READERS: Mapping[str, Callable[[Node, Graph], Draft | None]] = {
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Conv": _conv,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "Gather": _gather,
+}
