@@ -100,7 +100,8 @@ class Layer:
     tensor name (``kernel``, ``weight_ih_l0``, ``W``) to the checkpoint's tensor name. ``settings`` has only what
     the file says; a setting that is not known is absent. ``storage`` has what the layout's alternatives depend on and
     the mathematics does not (``transB`` of an ONNX Gemm). ``layout`` names the layout (``keras_cudnn.lstm``) where it
-    is not the framework's own of the kind. ``notes`` are facts about the layer that its weights cannot
+    is not the framework's own of the kind. ``sizes`` are those that the file states and no shape tells (the number of
+    heads, the feature map that a dense layer flattens). ``notes`` are facts about the layer that its weights cannot
     carry and that no setting of the kind names.
     """
 
@@ -111,6 +112,7 @@ class Layer:
     storage: Mapping[str, Setting] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layout: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ class LayoutError(WeightportError):
     """A mistake in a layout file, a kind or the axes notation, or tensors that do not fit their layout."""
 
 
+class UnknownSizeError(LayoutError):
+    """Tensors that fit their layout, but do not tell every size of it: another side of a conversion may."""
+
+
 class CheckpointError(WeightportError):
     """A file that cannot be read as the checkpoint it claims to be: damaged, foreign, encrypted or unsafe."""
 

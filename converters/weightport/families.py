@@ -15,6 +15,8 @@ from .notation import Dimensions, axis_names, expand, expanded_index
 
 VARYING = ("layer", "direction")
 """Labelled axes along which a layer may have more or fewer places."""
+MOST_LAYERS = 1000
+"""A number beyond it is that of a damaged file, and would be counted out in vain."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ class Piece:
     def outside_or_inside(self) -> set[str]:
         """Every axis that the piece has or has a place of."""
         return {*axis_names(self.dimensions), *self.places}
+
+
+def check_counts(layout: Layout, counts: Mapping[str, int]) -> None:
+    """Raise LayoutError for a number of layers or directions that no layer has, before anything is counted out."""
+    for axis in VARYING:
+        most = len(layout.kind.labels.get(axis, ())) or MOST_LAYERS
+        if not 1 <= counts.get(axis, 1) <= most:
+            raise LayoutError(f"{layout.name}: {counts[axis]} places along {axis}, where there are 1 to {most}")
 
 
 def full_counts(kind: Kind, counts: Mapping[str, int]) -> dict[str, int]:

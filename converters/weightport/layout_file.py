@@ -127,7 +127,7 @@ def _tensor(kind: Kind, name: str, table: Table) -> TensorLayout:
         runs=runs,
         along=along,
         spellings=MappingProxyType({axis: _words(kind, table, axis) for axis in spelled}),
-        when=MappingProxyType(dict(table.table("when").values)),
+        when=_conditions(table),
         dtype=table.text("dtype") if "dtype" in table.values else None,
         optional=bool(table.values.get("optional", False)),
     )
@@ -135,6 +135,15 @@ def _tensor(kind: Kind, name: str, table: Table) -> TensorLayout:
         for part in run.parts:
             _check_axes(kind, part, (*tensor.spelled_axes, *run.each), table)
     return tensor
+
+
+def _conditions(table: Table) -> Mapping[str, Setting]:
+    """The settings under which a tensor is stored as its table says."""
+    conditions = table.table("when").values
+    for name, value in conditions.items():
+        if not isinstance(value, bool | int | float | str):
+            raise table.fail("when", f"{name!r} must be one value, found {value!r}")
+    return MappingProxyType(dict(conditions))
 
 
 def _runs(kind: Kind, table: Table) -> tuple[tuple[Run, ...], int]:

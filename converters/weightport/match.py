@@ -65,9 +65,9 @@ def layer_view(checkpoint: Checkpoint, layer: Layer, kind: str) -> View:
     layout = layout_named(layer.layout or f"{checkpoint.framework}.{kind}")
     shapes = {local: checkpoint.tensors[name].shape for local, name in layer.tensors.items()}
     try:
-        return view_of(layout, shapes, layer.settings, layer.storage)
+        return view_of(layout, shapes, layer.settings, layer.storage, layer.sizes)
     except LayoutError as error:
-        raise LayoutError(f"{checkpoint.contents.origin}: layer {layer.name!r}: {error}") from error
+        raise type(error)(f"{checkpoint.contents.origin}: layer {layer.name!r}: {error}") from error
 
 
 def match(source: Side, target: Side, mapping: Mapping[str, str]) -> list[Pair]:

@@ -96,11 +96,18 @@ def spatial_names(token: str, names: Iterable[str]) -> list[str]:
 
 
 def expand(dimensions: Dimensions, count: int) -> Dimensions:
-    """Replace ``...`` by that many numbered axes."""
-    pieces = [
-        [(f"{group[0]}{index}",) for index in range(count)] if is_spatial(group) else [group] for group in dimensions
-    ]
-    return tuple(group for piece in pieces for group in piece)
+    """Replace ``...`` by that many numbered axes: dimensions of their own, or inside a group where it stands in one."""
+    expanded: list[Group] = []
+    for group in dimensions:
+        if is_spatial(group):
+            expanded.extend((f"{group[0]}{index}",) for index in range(count))
+        else:
+            expanded.append(tuple(name for token in group for name in _numbered(token, count)))
+    return tuple(expanded)
+
+
+def _numbered(token: str, count: int) -> list[str]:
+    return [f"{token}{index}" for index in range(count)] if is_spatial((token,)) else [token]
 
 
 def expanded_index(dimensions: Dimensions, index: int, count: int) -> int:

@@ -68,6 +68,7 @@ def plan_layer(
     problems = size_problems(sources, targets)
     classes = _classes(kind, sources, targets, settings) if not problems else []
     problems += [problem for group in classes if (problem := _missing(kind, group))]
+    problems += _shared_tensors(targets)
     if problems:
         raise RefusedError(f"{targets[0].name}: {sources[0].name} does not fit", problems)
     moves: dict[str, list[Move]] = defaultdict(list)
@@ -212,6 +213,17 @@ def _tensor_plans(
             carried = _common_dtype(name, found) if found else np.dtype(fixed) if fixed else usual
             wanted = dtype if dtype is not None and is_floating(carried) else carried
             yield TensorPlan(name, shape, wanted, tuple(moves[name]))
+
+
+def _shared_tensors(targets: Sequence[Part]) -> Iterator[str]:
+    """One line for each tensor of the target in which two parameters would overwrite each other."""
+    holders: dict[str, list[str]] = {}
+    for part in targets:
+        for local, name in part.names.items():
+            holders.setdefault(name, []).append(local)
+    for name, locals_ in holders.items():
+        if len(locals_) > 1:
+            yield f"the target keeps {' and '.join(locals_)} in one tensor, {name!r}, which cannot hold both"
 
 
 def _usual_dtype(sources: Sequence[Part], dtype_of: DTypeOf) -> DType:

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 
-from .errors import LayoutError
-from .families import VARYING, Instance, Piece, along, full_counts, labels, pieces
+from .errors import LayoutError, UnknownSizeError
+from .families import VARYING, Instance, Piece, along, check_counts, full_counts, labels, pieces
 from .kinds import Kind
 from .layouts import Layout, TensorLayout
-from .notation import Group, axis_names, describe_group, group_size, is_spatial, spatial_count
+from .notation import (
+    SPATIAL,
+    Group,
+    axis_names,
+    describe_group,
+    group_size,
+    is_spatial,
+    spatial_count,
+    spatial_names,
+)
 
 _PASSES = 4  # a size may only follow from another tensor's
 
@@ -87,6 +96,7 @@ def solve(
     whose shape does not fit."""
     stored = frozenset(role for instance in instances for role in instance.tensor.roles)
     sizes = Sizes(layout.kind, stored, {**counts, **{axis: given[axis] for axis in VARYING if axis in given}})
+    check_counts(layout, sizes.counts)
     for layer in range(sizes.counts.get("layer", 1)):
         repeated = {axis: size for axis, size in given.items() if not (layer and axis in layout.kind.stacked)}
         sizes.layers[layer] = {axis: size for axis, size in repeated.items() if axis not in VARYING}
@@ -94,6 +104,7 @@ def solve(
     for _ in range(_PASSES):
         for instance in instances:
             _fit(layout, instance, shapes[instance.name], sizes)
+        check_counts(layout, sizes.counts)
         sizes.settle(layout)
     all_layers, counts = sizes.all_layers(layout), full_counts(layout.kind, sizes.counts)
     _check_known(layout, instances, all_layers)
@@ -106,16 +117,19 @@ def _check_known(layout: Layout, instances: Sequence[Instance], sizes: Sequence[
     for axis in dict.fromkeys(axis for part in parts for axis in axis_names(part.dimensions)):
         known = layout.kind.is_labelled(axis) or is_spatial((axis,)) or all(axis in own for own in sizes)
         if not known:
-            raise LayoutError(f"{layout.name}: the shapes do not tell the size of {axis!r}; give it with sizes")
+            raise UnknownSizeError(f"{layout.name}: the shapes do not tell the size of {axis!r}; give it with sizes")
 
 
-def spatial_axes(tensor: TensorLayout, name: str, rank: int) -> int:
-    """How many axes ``...`` stands for in a tensor of this rank. Raises LayoutError where none fits."""
+def spatial_axes(tensor: TensorLayout, name: str, rank: int, given: Iterable[str]) -> int:
+    """How many axes ``...`` stands for in a tensor of this rank; inside a group, as many as have a size in ``given``.
+
+    Raises LayoutError where none fits."""
     dimensions = tensor.parts[0].dimensions
     spatial = spatial_count(dimensions, rank)
     if spatial is None:
         raise LayoutError(f"tensor {name!r} has {rank} dimensions where {tensor.axes!r} asks for {len(dimensions)}")
-    return spatial
+    inside = [group for group in dimensions if len(group) > 1 and any(is_spatial((axis,)) for axis in group)]
+    return len(spatial_names(SPATIAL, given)) if inside else spatial
 
 
 def _equalise(layout: Layout, sizes: dict[str, int], one: str, other: str) -> None:
@@ -128,7 +142,7 @@ def _equalise(layout: Layout, sizes: dict[str, int], one: str, other: str) -> No
 
 def _fit(layout: Layout, instance: Instance, shape: tuple[int, ...], sizes: Sizes) -> None:
     """Fit one tensor's shape, adding what it forces to ``sizes``."""
-    spatial = spatial_axes(instance.tensor, instance.name, len(shape))
+    spatial = spatial_axes(instance.tensor, instance.name, len(shape), sizes.layers.get(0, {}))
     counts = full_counts(layout.kind, sizes.counts)
     parts = list(pieces(layout, instance, counts, spatial))
     for dimension, length in enumerate(shape):

@@ -17,6 +17,7 @@ from .families import (
     Instance,
     Piece,
     along,
+    check_counts,
     counts_by_number,
     counts_from_names,
     expected,
@@ -93,6 +94,7 @@ def view_of(
     ``sizes`` has sizes and counts that no shape tells (``{"unit": 6, "layer": 2}`` of one flat buffer). Raises
     LayoutError where a tensor is missing, belongs to no role or does not fit.
     """
+    check_counts(layout, sizes)
     known = {**settings, **layout.forced_settings(), **storage}
     fits: list[View] = []
     problems: list[str] = []
@@ -187,7 +189,7 @@ def _fit(
     sizes, counts = solve(layout, instances, shapes, names, given)
     _check_complete(layout, instances, counts, conditions)
     _check_equal(layout, sizes)
-    ranked = [(i, spatial_axes(i.tensor, i.name, len(shapes[i.name]))) for i in instances]
+    ranked = [(i, spatial_axes(i.tensor, i.name, len(shapes[i.name]), sizes[0])) for i in instances]
     return _view(layout, ranked, counts, sizes, conditions)
 
 

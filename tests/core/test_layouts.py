@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import weightport as wp
 from weightport import LayoutError, UsageError
 from weightport import layouts as layouts_module
 from weightport.kinds import all_kinds, layouts_folder
-from weightport.layouts import all_layouts, layout_named
+from weightport.layouts import all_layouts, layout_named, layouts_of
 
 
-def changed(table: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+def changed(table: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     """The table with one entry set, or taken out where ``value`` is None."""
-    inner = table
+    inner: Any = table
     for key in path[:-1]:
         inner = inner[key]
     if value is None:
@@ -55,6 +56,7 @@ MISTAKES = [
     ((*KERNEL, "layer"), "first", f"{KERNEL_TEXT} layer: must be a number, or a first one as in '1..'"),
     ((*KERNEL, "memory"), "unit", f"{KERNEL_TEXT} memory: must have the axes in, unit, found 'unit'"),
     ((*KERNEL, "when"), {"resett": "after"}, "'{direction}kernel' depends on 'resett', which is no setting"),
+    ((*KERNEL, "when"), {"reset": ["after"]}, f"{KERNEL_TEXT} when: 'reset' must be one value, found ['after']"),
     (("lstm", "tensors", "{direktion}kernel"), {"role": "bias", "axes": "(gate unit)"}, "'direktion'"),
     (("lstm", "gate"), ["input", "input", "candidate", "output"], "[lstm] gate: 'input' stands twice"),
     (("lstm", "gate"), ["input", "forget", "candidate"], "[lstm] gate: 'output' is missing"),
@@ -96,6 +98,26 @@ def test_a_mistake_is_one_line_naming_file_table_and_key(
         layouts_from(changed(shipped_table("keras"), path, value), "keras.toml")
     assert str(caught.value).startswith("keras.toml")
     assert "\n" not in str(caught.value)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every entry of a nested table."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def test_nothing_that_stands_anywhere_in_a_file_is_more_than_a_mistake(layouts_from: Any, shipped_table: Any) -> None:
+    """Whatever a value is exchanged for, the file is read or answered with one line."""
+    mistakes = 0
+    for path, value in product(list(places(shipped_table("keras"))), [3, "x", "1..", [], ["x"], [{}], {}, {"x": [3]}]):
+        try:
+            layouts_from(changed(shipped_table("keras"), path, value), "keras.toml")
+        except LayoutError as error:
+            mistakes += 1
+            assert "\n" not in str(error)
+    assert mistakes > 500
 
 
 def test_a_file_that_is_no_toml_is_told_with_the_place(layouts_from: Any) -> None:
@@ -154,9 +176,9 @@ def with_invented_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder = shutil.copytree(layouts_folder(), tmp_path / "layouts")
     (folder / "invented.toml").write_text(INVENTED)
     monkeypatch.setattr(layouts_module, "layouts_folder", lambda: folder)
-    all_layouts.cache_clear()
+    layouts_of.cache_clear()
     yield
-    all_layouts.cache_clear()
+    layouts_of.cache_clear()
 
 
 @pytest.mark.usefixtures("with_invented_framework")
