@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -17,7 +18,11 @@ from .notation import Block
 from .plan import LayerPlan, Move, Plan, Requirement, TensorPlan
 
 Read = Callable[[str], Array]
-TILE = 64
+TILE = 256
+SMALLEST_TILE = 16
+PAD = 8
+LONG_ROW = 64
+SMALL_BYTES = 1 << 18
 
 
 def settle(plan: Plan, read: Read) -> Plan:
@@ -150,7 +155,7 @@ def copy(source: Array, target: Array) -> None:
         bits = _bits(source.dtype)
         source, target = source.view(bits), target.view(bits)
     source, target = source.squeeze(), target.squeeze()  # the strides of axes of one element say nothing
-    if source.ndim < 2 or source.size < TILE * TILE or _same_order(source, target):
+    if source.ndim < 2 or source.nbytes < SMALL_BYTES or _same_order(source, target):
         np.copyto(target, source, casting="unsafe")
         return
     _copy_tiles(source, target)
@@ -167,10 +172,37 @@ def _same_order(source: Array, target: Array) -> bool:
 
 
 def _copy_tiles(source: Array, target: Array) -> None:
+    """Copy tile by tile through a buffer that is laid out as the source is.
+
+    The buffer's rows are longer than a tile's by PAD: rows that are a power of two apart would all fall into the same
+    few sets of the cache. Figures of the variants: ``tests/benchmarks/copies.py``."""
     fast = int(np.argmin(target.strides)), int(np.argmin(source.strides))
-    source, target = (np.moveaxis(array, fast, (-1, -2)) for array in (source, target))
-    rows, columns = target.shape[-2:]
-    for row in range(0, rows, TILE):
-        for column in range(0, columns, TILE):
-            tile = (..., slice(row, row + TILE), slice(column, column + TILE))
-            target[tile] = np.ascontiguousarray(source[tile]) if source.dtype == target.dtype else source[tile]
+    source, target = (np.moveaxis(array, fast, (-2, -1)) for array in (source, target))
+    *leading, rows, columns = source.shape
+    height, width = _tile(prod(leading), rows, columns)
+    buffer = _buffer_like(source, (*leading, height, width))
+    for row in range(0, rows, height):
+        for column in range(0, columns, width):
+            tile = (..., slice(row, row + height), slice(column, column + width))
+            part = source[tile]
+            held = buffer[..., : part.shape[-2], : part.shape[-1]]
+            np.copyto(held, part)
+            np.copyto(target[tile], held, casting="unsafe")
+
+
+def _buffer_like(source: Array, shape: Sequence[int]) -> Array:
+    """An uninitialised array whose axes lie in memory as the source's do, its rows padded where they are long."""
+    order = sorted(range(source.ndim), key=lambda axis: -source.strides[axis])
+    lengths = [shape[axis] for axis in order]
+    padded = [*lengths[:-1], lengths[-1] + (PAD if lengths[-1] >= LONG_ROW else 0)]
+    buffer = np.empty(padded, source.dtype)[..., : lengths[-1]]
+    return buffer.transpose([order.index(axis) for axis in range(source.ndim)])
+
+
+def _tile(leading: int, rows: int, columns: int) -> tuple[int, int]:
+    """Height and width of a tile whose elements, the leading axes' included, are about TILE x TILE."""
+    height = min(rows, TILE)
+    width = max(TILE * TILE // (height * leading), SMALLEST_TILE)
+    if width > columns:
+        height = min(rows, max(TILE * TILE // (columns * leading), SMALLEST_TILE))
+    return height, min(width, columns)
