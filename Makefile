@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL  := fixtures/keras/netra-transliterate/bi_gru_attention_khmer_transliterator.keras
 OUT    := demo-output
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs benchmark clean
 
 demo: .venv/demo-ready
 	rm -rf $(OUT) && mkdir $(OUT)
@@ -23,6 +23,10 @@ lint: .venv/test-ready
 
 docs: .venv/demo-ready
 	.venv/bin/python docs/generate.py
+
+benchmark: .venv/test-ready
+	.venv/bin/python tests/benchmarks/copies.py
+	.venv/bin/python tests/benchmarks/conversions.py
 
 clean:
 	rm -rf .venv $(OUT)
