@@ -1,0 +1,75 @@
+"""From a tensor as a pickle describes it to one that can be read: the view is checked against its storage first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from ..checkpoint import Array, DType, LazyTensor
+from ..errors import CheckpointError
+from ._torch_objects import Storage, StoredTensor, Unreadable
+
+MAX_RANK = 32
+MAX_EXPANDED = 1 << 26
+"""Bytes that a tensor may have when it shows the elements of a smaller storage more than once (``expand``)."""
+_MAX_BYTES = 1 << 62
+
+ReadBytes: TypeAlias = Callable[[Storage, int, int], Array]
+"""Gives the bytes of a storage from a first one on, as many as asked for, read-only."""
+
+
+def lazy_tensors(
+    tensors: Mapping[str, StoredTensor | Unreadable], where: str, read_bytes: ReadBytes
+) -> dict[str, LazyTensor]:
+    """The tensors by name. Raises CheckpointError for one that cannot be carried or that leaves its storage."""
+    return {name: _lazy(name, tensor, f"{where}: tensor {name!r}", read_bytes) for name, tensor in tensors.items()}
+
+
+def _lazy(name: str, tensor: StoredTensor | Unreadable, where: str, read_bytes: ReadBytes) -> LazyTensor:
+    if isinstance(tensor, Unreadable) or tensor.problem or tensor.dtype is None:
+        problem = tensor.problem or "has elements that NumPy cannot hold"
+        raise CheckpointError(f"{where} {problem}; weightport carries plain dense tensors")
+    elements = _check_view(tensor, tensor.dtype, where)
+    return LazyTensor(name, tensor.shape, tensor.dtype, partial(_read, tensor, tensor.dtype, elements, read_bytes))
+
+
+def _check_view(tensor: StoredTensor, dtype: DType, where: str) -> int:
+    """The number of elements between the view's first and last, both included."""
+    storage, shape = tensor.storage, tensor.shape
+    if len(shape) > MAX_RANK:
+        raise CheckpointError(f"{where} has {len(shape)} dimensions, more than the {MAX_RANK} that NumPy can hold")
+    if prod(max(length, 1) for length in shape) * dtype.itemsize > _MAX_BYTES:
+        raise CheckpointError(f"{where} says that it is {dtype}{list(shape)}: no array can be that large")
+    if not prod(shape):
+        return 0
+    stored_bytes = storage.length * storage.itemsize
+    last = tensor.offset + sum((length - 1) * step for length, step in zip(shape, tensor.stride, strict=True))
+    if (last + 1) * dtype.itemsize > stored_bytes:
+        raise CheckpointError(
+            f"{where} ends at element {last} of a storage of {stored_bytes // dtype.itemsize}: the file is damaged"
+        )
+    size = prod(shape) * dtype.itemsize
+    if size > max(stored_bytes, MAX_EXPANDED):
+        raise CheckpointError(
+            f"{where} would expand {stored_bytes} stored bytes to {size}: refused; save tensor.clone() if it is genuine"
+        )
+    return last - tensor.offset + 1
+
+
+def _read(tensor: StoredTensor, dtype: DType, elements: int, read_bytes: ReadBytes) -> Array:
+    if not elements:
+        empty = np.empty(tensor.shape, dtype)
+        empty.flags.writeable = False
+        return empty
+    storage = tensor.storage
+    first = tensor.offset * dtype.itemsize + storage.begin * storage.itemsize
+    data = read_bytes(storage, first, elements * dtype.itemsize)
+    steps = [
+        step * dtype.itemsize if length > 1 else dtype.itemsize
+        for length, step in zip(tensor.shape, tensor.stride, strict=True)
+    ]
+    return np.ndarray(tensor.shape, dtype, buffer=data.data, strides=steps)

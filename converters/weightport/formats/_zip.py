@@ -1,0 +1,207 @@
+"""The directory of a zip archive, checked so strictly that every honest reader agrees on what is in the archive."""
+
+from __future__ import annotations
+
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import CheckpointError
+
+SIGNATURE = b"PK\x03\x04"
+MAX_RATIO = 100
+"""A compressed member larger than SMALL_MEMBER may not say that it grows by more than this (deflate could: 1032)."""
+SMALL_MEMBER = 1 << 24
+
+MAX_SHOWN = 100
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_ENCRYPTED = 0x0001 | 0x0040 | 0x2000
+_DESCRIPTOR_FOLLOWS = 0x0008
+_UTF8_NAME = 0x0800
+_SEE_ZIP64 = 0xFFFFFFFF
+_CHUNK = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error)
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """One file of an archive. ``size`` is of its content; ``stored_size`` bytes of the archive hold it, beginning at
+    ``data_offset``, and are the content itself unless ``compressed``."""
+
+    name: str
+    data_offset: int
+    stored_size: int
+    size: int
+    compressed: bool
+    crc: int
+
+
+@dataclass(frozen=True)
+class ZipDirectory:
+    """The members of the archive ``path``, by name, in the archive's order. Folders are left out."""
+
+    path: Path
+    members: Mapping[str, ZipMember]
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether any member has one: PyTorch can be told to leave them all zero."""
+        return any(member.crc for member in self.members.values())
+
+    def member(self, name: str) -> ZipMember:
+        """The member of that name. Raises CheckpointError where there is none."""
+        try:
+            return self.members[name]
+        except KeyError:
+            raise CheckpointError(f"{self.path}: the archive has no member {name!r}") from None
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a member. Raises CheckpointError when its size or its checksum is wrong."""
+        member = self.member(name)
+        content = b"".join(self._stored_chunks(member))
+        if member.compressed:
+            content = _inflated(content, member, f"{self.path}: member {name!r}")
+        self._compare_crc(member, zlib.crc32(content))
+        return content
+
+    def check_crc(self, name: str) -> None:
+        """Read an uncompressed member through in chunks. Raises CheckpointError when its checksum is wrong."""
+        crc = 0
+        member = self.member(name)
+        for chunk in self._stored_chunks(member):
+            crc = zlib.crc32(chunk, crc)
+        self._compare_crc(member, crc)
+
+    def _compare_crc(self, member: ZipMember, crc: int) -> None:
+        if crc != member.crc and self.has_checksums:
+            raise CheckpointError(
+                f"{self.path}: member {member.name!r} has checksum {crc:08x}, expected {member.crc:08x}: "
+                "the file is damaged; copy or download it again"
+            )
+
+    def _stored_chunks(self, member: ZipMember) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(member.data_offset)
+                for start in range(0, member.stored_size, _CHUNK):
+                    yield file.read(min(_CHUNK, member.stored_size - start))
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+
+def open_directory(path: Path) -> ZipDirectory:
+    """The archive's directory, with no member's content read yet.
+
+    Raises CheckpointError for a damaged archive, and for every trick by which two readers see two different archives
+    or a member leaves its folder: duplicate, absolute or climbing names, links, encryption, overlapping members,
+    local headers that differ from the directory, data before the first member.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            members = [_checked(entry, file, path) for entry in entries]
+            _refuse_overlaps(entries, members, archive.start_dir, path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except _DAMAGED as error:
+        raise CheckpointError(f"{path}: a damaged zip archive: {error}") from error
+    return ZipDirectory(path, _by_name(members, path))
+
+
+def _by_name(members: list[ZipMember], path: Path) -> Mapping[str, ZipMember]:
+    by_name: dict[str, ZipMember] = {}
+    for member in members:
+        if by_name.setdefault(member.name, member) is not member:
+            raise CheckpointError(f"{path}: the archive has two members named {member.name!r}: refused as unsafe")
+    return {name: member for name, member in by_name.items() if not name.endswith("/")}
+
+
+def _checked(entry: zipfile.ZipInfo, file: BinaryIO, path: Path) -> ZipMember:
+    # `filename` is cut at a NUL and has its separators changed; only `orig_filename` is what the archive says.
+    name = entry.orig_filename
+    where = f"{path}: member {name[:MAX_SHOWN]!r}"
+    _refuse_unsafe_name(name, where)
+    if entry.flag_bits & _ENCRYPTED:
+        raise CheckpointError(f"{where} is encrypted: decrypt the archive first")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise CheckpointError(f"{where} is a symbolic link: refused as unsafe")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CheckpointError(f"{where} is compressed by method {entry.compress_type}: only deflate is read")
+    compressed = entry.compress_type == zipfile.ZIP_DEFLATED
+    _check_size(entry, compressed, where)
+    data_offset = _data_offset(entry, file, where)
+    return ZipMember(name, data_offset, entry.compress_size, entry.file_size, compressed, entry.CRC)
+
+
+def _refuse_unsafe_name(name: str, where: str) -> None:
+    parts = name.removesuffix("/").split("/")
+    absolute = name.startswith("/") or re.match("[A-Za-z]:", name)
+    if absolute or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+        raise CheckpointError(f"{where} has a name that is no plain relative path: refused as unsafe")
+
+
+def _check_size(entry: zipfile.ZipInfo, compressed: bool, where: str) -> None:
+    if not compressed and entry.compress_size != entry.file_size:
+        raise CheckpointError(f"{where} holds {entry.compress_size} bytes, but says {entry.file_size}: damaged")
+    if entry.file_size > max(SMALL_MEMBER, MAX_RATIO * entry.compress_size):
+        raise CheckpointError(
+            f"{where} says that its {entry.compress_size} bytes grow to {entry.file_size}: refused, "
+            f"more than {MAX_RATIO} times; unpack it and store it uncompressed if it is genuine"
+        )
+    if entry.orig_filename.endswith("/") and entry.file_size:
+        raise CheckpointError(f"{where} is a folder with content: the archive is damaged")
+
+
+def _data_offset(entry: zipfile.ZipInfo, file: BinaryIO, where: str) -> int:
+    """Where the content begins. Only the member's own header, before the content, can tell; it must agree with the
+    directory in everything that it says."""
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size:
+        raise CheckpointError(f"{where} begins past the end of the file: it is cut short")
+    signature, _, flags, method, _, _, crc, stored_size, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    name = file.read(name_length)
+    expected = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8_NAME else "cp437")
+    same = (signature, flags, method, name) == (SIGNATURE, entry.flag_bits, entry.compress_type, expected)
+    # A streaming writer does not know these yet and leaves zeros.
+    unknown = {0} if flags & _DESCRIPTOR_FOLLOWS else set()
+    same &= crc in unknown | {entry.CRC}
+    same &= stored_size in unknown | {entry.compress_size, _SEE_ZIP64}
+    same &= size in unknown | {entry.file_size, _SEE_ZIP64}
+    if not same:
+        raise CheckpointError(f"{where} has a header that differs from the archive's directory: refused as unsafe")
+    return int(entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
+
+
+def _refuse_overlaps(
+    entries: list[zipfile.ZipInfo], members: list[ZipMember], directory_offset: int, path: Path
+) -> None:
+    spans = [
+        (entry.header_offset, member.data_offset + member.stored_size, member.name)
+        for entry, member in zip(entries, members, strict=True)
+    ]
+    spans = [*sorted(spans), (directory_offset, directory_offset, "the directory")]
+    if spans[0][0] != 0:
+        raise CheckpointError(f"{path}: data stands before the archive's first member: refused as unsafe")
+    for (_, end, name), (start, _, next_name) in pairwise(spans):
+        if end > start:
+            raise CheckpointError(f"{path}: members {name!r} and {next_name!r} overlap: refused as unsafe")
+
+
+def _inflated(stored: bytes, member: ZipMember, where: str) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        content = inflater.decompress(stored, member.size + 1)
+    except zlib.error as error:
+        raise CheckpointError(f"{where} cannot be decompressed: {error}: the file is damaged") from error
+    if len(content) != member.size or not inflater.eof or inflater.unused_data:
+        raise CheckpointError(f"{where} does not decompress to {member.size} bytes as it says: the file is damaged")
+    return content

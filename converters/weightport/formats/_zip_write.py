@@ -1,0 +1,156 @@
+"""Writing an uncompressed zip archive whose larger members are made in the file's own memory, one at a time.
+
+The layout is fixed before anything is written: every member begins at a multiple of ALIGNMENT, and the bytes depend on
+the members only. Sizes and offsets beyond 4 GB are ZIP64.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ..checkpoint import Array, DType, Output
+from ..errors import CheckpointError
+from ._mapping import allocate, map_output
+
+ALIGNMENT = 64
+LIMIT_32 = 0xFFFFFFFF
+LIMIT_16 = 0xFFFF
+"""Sizes, offsets and counts from these on are ZIP64; the old fields then have all bits set."""
+
+Content: TypeAlias = bytes | Output
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64 = struct.Struct("<4sLQL")
+_EXTRA = struct.Struct("<2H")
+_ZIP64, _PADDING = 0x0001, 0x4246  # the latter is PyTorch's own: "FB"
+_VERSION, _VERSION_64 = 20, 45
+_DATE = 1 << 5 | 1  # 1980-01-01
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A member, and where its header and its content begin."""
+
+    name: bytes
+    content: Content
+    header: int
+    data: int
+
+    @property
+    def size(self) -> int:
+        return _size(self.content)
+
+
+def write_archive(path: Path, contents: Sequence[tuple[str, Content]]) -> None:
+    """Create the archive ``path`` with these members in this order. Raises CheckpointError where it cannot be."""
+    members = list(_placed(contents))
+    end = members[-1].data + members[-1].size if members else 0
+    directory_size = sum(len(_entry(member, 0)) for member in members)
+    allocate(path, end + directory_size + len(_end(len(members), directory_size, end)))
+    entries = []
+    for member in members:
+        crc = _fill(path, member)
+        _store(path, member.header, _local_header(member, crc))
+        entries.append(_entry(member, crc))
+    _store(path, end, b"".join([*entries, _end(len(members), directory_size, end)]))
+
+
+def stored_fill(output: Output, place: Callable[[DType], Array]) -> Array:
+    """Have the output filled into the little-endian memory that ``place`` gives for a dtype, and return it."""
+    little = output.dtype.newbyteorder("<")
+    memory = place(little)
+    if little == output.dtype:
+        output.fill(memory)
+    else:
+        values = np.empty(output.shape, output.dtype)
+        output.fill(values)
+        memory[...] = values
+    return memory
+
+
+def _fill(path: Path, member: _Member) -> int:
+    """Put the content into its place. Returns its checksum."""
+    if isinstance(member.content, bytes):
+        _store(path, member.data, member.content)
+        return zlib.crc32(member.content)
+    output = member.content
+    memory = stored_fill(output, partial(map_output, path, member.data, output.shape))
+    return zlib.crc32(memory.reshape(-1).view(np.uint8).data)
+
+
+def _store(path: Path, offset: int, data: bytes) -> None:
+    try:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _placed(contents: Sequence[tuple[str, Content]]) -> Iterator[_Member]:
+    header = 0
+    for name, content in contents:
+        encoded = name.encode()
+        data = header + _LOCAL_HEADER.size + len(encoded) + len(_local_extra(_size(content))) + _EXTRA.size
+        data += -data % ALIGNMENT
+        yield _Member(encoded, content, header, data)
+        header = data + _size(content)
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else prod(content.shape) * content.dtype.itemsize
+
+
+def _local_header(member: _Member, crc: int) -> bytes:
+    size = _field_32(member.size)
+    extra = _local_extra(member.size)
+    padding = member.data - member.header - _LOCAL_HEADER.size - len(member.name) - len(extra) - _EXTRA.size
+    extra += _EXTRA.pack(_PADDING, padding) + bytes(padding)
+    version = _VERSION_64 if member.size >= LIMIT_32 else _VERSION
+    fields = (b"PK\x03\x04", version, 0, 0, 0, _DATE, crc, size, size, len(member.name), len(extra))
+    return _LOCAL_HEADER.pack(*fields) + member.name + extra
+
+
+def _local_extra(size: int) -> bytes:
+    return _extra_64(size, size) if size >= LIMIT_32 else b""
+
+
+def _extra_64(*values: int) -> bytes:
+    return _EXTRA.pack(_ZIP64, 8 * len(values)) + struct.pack(f"<{len(values)}Q", *values) if values else b""
+
+
+def _field_32(value: int) -> int:
+    return value if value < LIMIT_32 else 0xFFFFFFFF
+
+
+def _entry(member: _Member, crc: int) -> bytes:
+    """The member's entry in the archive's directory."""
+    sizes = (member.size, member.size) if member.size >= LIMIT_32 else ()
+    extra = _extra_64(*sizes, *((member.header,) if member.header >= LIMIT_32 else ()))
+    version = _VERSION_64 if extra else _VERSION
+    size, header = _field_32(member.size), _field_32(member.header)
+    fields = (b"PK\x01\x02", version, version, 0, 0, 0, _DATE, crc, size, size, len(member.name), len(extra))
+    return _ENTRY.pack(*fields, 0, 0, 0, 0, header) + member.name + extra
+
+
+def _end(count: int, size: int, offset: int) -> bytes:
+    """The records after the directory."""
+    end_64 = b""
+    if count >= LIMIT_16 or size >= LIMIT_32 or offset >= LIMIT_32:
+        versions = (_VERSION_64, _VERSION_64)
+        end_64 = _END_64.pack(b"PK\x06\x06", _END_64.size - 12, *versions, 0, 0, count, count, size, offset)
+        end_64 += _LOCATOR_64.pack(b"PK\x06\x07", 0, offset + size, 1)
+        count, size, offset = 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF
+    return end_64 + _END.pack(b"PK\x05\x06", 0, 0, count, count, size, offset, 0)
