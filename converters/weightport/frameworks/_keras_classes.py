@@ -1,0 +1,172 @@
+"""Keras' layer classes: which kind each one is, and which variables it has, in the order in which it stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ._keras_config import Entry, snake_case
+
+CUDNN_CLASSES = {"CuDNNLSTM", "CuDNNGRU"}
+RECURRENT_KINDS = {"lstm", "gru", "rnn"}
+
+KIND_OF_CLASS = {
+    "LSTM": "lstm",
+    "CuDNNLSTM": "lstm",
+    "LSTMCell": "lstm",
+    "GRU": "gru",
+    "CuDNNGRU": "gru",
+    "GRUCell": "gru",
+    "SimpleRNN": "rnn",
+    "SimpleRNNCell": "rnn",
+    "ConvLSTM1D": "conv_lstm",
+    "ConvLSTM2D": "conv_lstm",
+    "ConvLSTM3D": "conv_lstm",
+    "Dense": "dense",
+    "Conv1D": "conv",
+    "Conv2D": "conv",
+    "Conv3D": "conv",
+    "Convolution1D": "conv",
+    "Convolution2D": "conv",
+    "Convolution3D": "conv",
+    "BatchNormalization": "batch_norm",
+    "BatchNormalizationV1": "batch_norm",
+    "BatchNormalizationV2": "batch_norm",
+    "SyncBatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "Embedding": "embedding",
+}
+CELL_CLASSES = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
+HOLDS_A_CELL = {"lstm", "gru", "rnn", "conv_lstm"}
+
+_RECURRENT = ("kernel", "recurrent_kernel", "bias")
+_CONVOLUTION = ("kernel", "bias")
+_BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_VARIABLES_OF_KIND = {
+    "lstm": _RECURRENT,
+    "gru": _RECURRENT,
+    "rnn": _RECURRENT,
+    "conv_lstm": _RECURRENT,
+    "dense": ("kernel", "bias"),
+    "conv": _CONVOLUTION,
+    "batch_norm": _BATCH_NORM,
+    "layer_norm": ("gamma", "beta"),
+    "embedding": ("embeddings",),
+}
+
+# What Keras 1 stores of its recurrent layers (keras 1.2.2, keras/layers/recurrent.py, build): three tensors a gate, or
+# three in all with consume_less = "gpu".
+_KERAS_1_PACKED = ("W", "U", "b")
+_KERAS_1_GATES = {"lstm": "icfo", "gru": "zrh"}
+
+# Classes without a kind yet (keras/src/layers/*): what they hold decides what the layers after them in a model hold.
+_VARIABLES_OF_OTHERS = {
+    "Conv1DTranspose": _CONVOLUTION,
+    "Conv2DTranspose": _CONVOLUTION,
+    "Conv3DTranspose": _CONVOLUTION,
+    "DepthwiseConv1D": ("depthwise_kernel", "bias"),
+    "DepthwiseConv2D": ("depthwise_kernel", "bias"),
+    "SeparableConv1D": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "LocallyConnected1D": _CONVOLUTION,
+    "LocallyConnected2D": _CONVOLUTION,
+    "EinsumDense": ("kernel", "bias"),
+    "GroupNormalization": ("gamma", "beta"),
+    "RMSNormalization": ("scale",),
+    "PReLU": ("alpha",),
+    "Normalization": ("mean", "variance", "count"),
+    "MultiHeadAttention": tuple(
+        f"{part}/{name}" for part in ("query", "key", "value", "attention_output") for name in ("kernel", "bias")
+    ),
+}
+_FIXED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
+
+CLASS_OF_SNAKE = {snake_case(name): name for name in (*KIND_OF_CLASS, *_VARIABLES_OF_OTHERS)}
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The Keras that wrote a checkpoint: what it stores and what its names mean depend on it."""
+
+    major: int
+    backend: str = ""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a layer: its name in the layout, and whether a layer that trains would train it."""
+
+    name: str
+    trainable: bool = True
+
+
+def layout_of(entry: Entry, writer: Writer) -> str:
+    """The layout by which the writer stored a layer, where it is not the one of Keras 3.
+
+    Keras 2 stores the same, but its hard_sigmoid is another function, which only its own layouts can run."""
+    kind = KIND_OF_CLASS[entry.class_name]
+    if kind not in HOLDS_A_CELL or writer.major >= 3:
+        return ""
+    is_packed = writer.major < 2 and kind in _KERAS_1_GATES and entry.config.get("consume_less") == "gpu"
+    return f"keras{max(writer.major, 1)}.{kind}{'_packed' if is_packed else ''}"
+
+
+def cudnn_layout(kind: str) -> str:
+    """The layout of a layer that is stored as cuDNN reads it."""
+    return f"keras_cudnn.{kind}"
+
+
+def variables_of(entry: Entry, writer: Writer) -> tuple[Variable, ...]:
+    """The variables that a layer of this class and config has, in the order of its lists: trained ones, then others.
+
+    Nothing for a class that is not known: such a layer has none, or what it has cannot be told."""
+    kind = KIND_OF_CLASS.get(entry.class_name)
+    if kind in RECURRENT_KINDS and writer.major < 2:
+        gates = "" if entry.config.get("consume_less") == "gpu" else _KERAS_1_GATES.get(kind, "")
+        names = tuple(f"{name}_{gate}" for gate in gates for name in _KERAS_1_PACKED) or _KERAS_1_PACKED
+        return tuple(Variable(name) for name in names)
+    names = _VARIABLES_OF_KIND[kind] if kind else _VARIABLES_OF_OTHERS.get(entry.class_name, ())
+    return tuple(Variable(name, name not in _FIXED) for name in names if _has(entry, name))
+
+
+def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | str:
+    """The entry with the flags that make its class have this many variables, or the reason why none do.
+
+    For layers of which a file tells the class and not the config."""
+    names = _VARIABLES_OF_KIND[KIND_OF_CLASS[entry.class_name]]
+    optional = [name for name in names if name in _FLAG_OF]
+    without = len(names) - len(shapes)
+    if without == 0:
+        return entry
+    if without == len(optional):
+        return replace(entry, config={**entry.config, **{_FLAG_OF[name]: False for name in optional}})
+    found = f"has {len(shapes)} of the variables {', '.join(names)}"
+    return f"{found}, and the file does not say which"
+
+
+def kind_problem(entry: Entry, writer: Writer) -> str | None:
+    """Why a layer of a class with a kind does not compute what the kind says, None where it does."""
+    if entry.flag("rms_scaling"):
+        return "LayerNormalization with rms_scaling has no kind yet"
+    if writer.major < 2 and entry.class_name.startswith("ConvLSTM"):
+        return f"{entry.class_name} of Keras 1 has no layout"
+    if KIND_OF_CLASS[entry.class_name] != "conv":
+        return None
+    if writer.major < 2:
+        return "the axes of a convolution of Keras 1 depend on settings of its backend that the file does not have"
+    return "Theano turns its kernels round, and no kind says so yet" if writer.backend == "theano" else None
+
+
+_FLAG_OF: Mapping[str, str] = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
+
+
+def _has(entry: Entry, name: str) -> bool:
+    if entry.class_name in CUDNN_CLASSES:
+        return True
+    if name == "bias" and entry.class_name == "EinsumDense":
+        return entry.config.get("bias_axes") is not None
+    flag = "use_bias" if name.endswith("/bias") else _FLAG_OF.get(name, "")
+    said = entry.flag(flag)
+    if said is None and flag == "use_bias":
+        said = entry.flag("bias")  # Keras 1
+    return said is not False
