@@ -19,6 +19,7 @@ from weightport.kinds import layouts_folder
 from weightport.layout_file import load_layouts
 from weightport.layouts import Layout
 from weightport.logical import logical_arrays
+from weightport.notation import Block
 from weightport.reference import run
 from weightport.views import view_for, view_of
 
@@ -52,6 +53,19 @@ def random_bits() -> Callable[..., np.ndarray]:
         return np.frombuffer(np.random.default_rng(seed).bytes(size), np.uint8).view(dtype).reshape(shape)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def elements_of() -> Callable[[Block], np.ndarray]:
+    """Which elements of its tensor a block holds."""
+
+    def elements(block: Block) -> np.ndarray:
+        found = np.array([block.offset])
+        for _, size, stride in block.axes:
+            found = (found[:, None] + np.arange(size) * stride).reshape(-1)
+        return found
+
+    return elements
 
 
 @pytest.fixture(scope="session")

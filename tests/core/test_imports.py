@@ -65,7 +65,7 @@ def test_opening_and_converting_loads_no_framework(checkpoint: Path) -> None:
     assert heavy_imports(code) == []
 
 
-@pytest.mark.parametrize("framework", [name for name in HEAVY if find_spec(name)])
+@pytest.mark.parametrize("framework", ["torch", "onnxruntime"])
 def test_these_tests_can_fail(framework: str) -> None:
     """A process that does load a framework is found out."""
     assert framework in heavy_imports(f"{TRANSLATE}\nimport {framework}")

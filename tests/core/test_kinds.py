@@ -72,6 +72,7 @@ def test_the_shipped_kinds() -> None:
         ),
         ('gate = ["open", "close"] }', 'gate = ["open", "open"] }', "[toy] labels gate: 'open' stands twice"),
         ('equal   = { hidden = "unit" }', 'equal = { hiden = "unit" }', "[toy] equal: 'hiden' is no sized axis"),
+        ('equal   = { hidden = "unit" }', "equal = { hidden = 3 }", "[toy] equal hidden: must be a text, found 3"),
         ('equal   = { hidden = "unit" }', 'equal = { gate = "unit" }', "[toy] equal: 'gate' is no sized axis"),
         ('stacked = { in = ["hidden"] }', 'stacked = { out = ["hidden"] }', "[toy] stacked: 'out' is no sized axis"),
         ('stacked = { in = ["hidden"] }', 'stacked = { in = ["hiden"] }', "[toy] stacked: 'in' is made of 'hiden'"),

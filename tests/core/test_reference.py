@@ -153,11 +153,24 @@ PLAIN = [
 ]
 
 
+def test_only_the_last_layer_of_a_stack_gives_its_last_step_alone(
+    make_layer: Any, compute: Any, by_reference: Any, values: Any
+) -> None:
+    """Of each direction, the last step that it processed."""
+    tensors = make_layer(layout_named("torch.gru"), SIZES, (*WEIGHTS, "bias"), directions=2, layers=2)
+    inputs = values((BATCH, TIME, 3), 99)
+    every_step = compute("torch.gru", tensors, {}, inputs)
+    expected = np.concatenate([every_step[:, -1, :5], every_step[:, 0, 5:]], axis=-1)
+    found = by_reference(layout_named("torch.gru"), tensors, {"return_sequences": False}, inputs)
+    assert np.abs(found - expected).max() <= 1e-12
+
+
 def name_of(layout: str, sizes: Any, roles: Any, shape: Any, settings: Any) -> str:
     stated = " ".join(f"{name}={value}" for name, value in settings.items())
     return f"{layout}-{'x'.join(map(str, sizes.values()))}-{' '.join(roles or ['all'])}-{len(shape)}D {stated}"
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize(
     ("layout", "sizes", "roles", "shape", "settings"), PLAIN, ids=[name_of(*parameters) for parameters in PLAIN]
 )

@@ -98,7 +98,8 @@ def test_layers_without_a_state(
 ) -> None:
     dtype, tolerance = precision(source, target)
     ours = make_layer(layout_named(f"{source}.{kind}"), sizes, settings=stated, dtype=dtype)
-    theirs = wp.translate(ours, f"{source}.{kind}", f"{target}.{kind}", **(stated if source == "onnx" else {}))
+    storage = {name: value for name, value in stated.items() if name == "transB" and source == "onnx"}
+    theirs = wp.translate(ours, f"{source}.{kind}", f"{target}.{kind}", storage=storage)
     inputs = values(shape, 99, dtype)
     expected = compute(f"{source}.{kind}", ours, stated, inputs)
     assert np.abs(compute(f"{target}.{kind}", theirs, stated, inputs) - expected).max() <= tolerance
@@ -244,6 +245,13 @@ KERAS = {"kernel": KERNEL, "recurrent_kernel": RECURRENT, "bias": BIAS}
             RefusedError,
             "recurrent_activation is hard_sigmoid, and torch.lstm can only be sigmoid",
         ),
+        (
+            "keras.lstm",
+            "keras2.lstm",
+            {"recurrent_activation": "hard_sigmoid"},
+            RefusedError,
+            "recurrent_activation is hard_sigmoid, which keras2.lstm does not have",
+        ),
     ],
 )
 def test_what_does_not_translate_is_told(
@@ -251,6 +259,39 @@ def test_what_does_not_translate_is_told(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         wp.translate(KERAS, source, target, **stated)
+
+
+def test_one_activation_for_two_places() -> None:
+    onnx = {"W": np.ones((1, 20, 3)), "R": np.ones((1, 20, 5))}
+    message = "cell_activation is relu and activation tanh; keras.lstm has one for both"
+    with pytest.raises(RefusedError, match=message):
+        wp.translate(onnx, "onnx.lstm", "keras.lstm", activation="tanh", cell_activation="relu")
+    assert wp.translate(onnx, "onnx.lstm", "keras.lstm", activation="relu", cell_activation="relu")
+
+
+def test_a_setting_that_cannot_run_is_carried_where_that_is_allowed(values: Any) -> None:
+    ours = {name: values(array.shape, 0) for name, array in KERAS.items()}
+    plain = wp.translate(ours, "keras.lstm", "torch.lstm")
+    allowed = wp.translate(
+        ours, "keras.lstm", "torch.lstm", allow=["recurrent_activation"], recurrent_activation="hard_sigmoid"
+    )
+    assert all(np.array_equal(allowed[name], plain[name]) for name in plain)
+
+
+def test_what_decides_the_meaning_of_the_weights_cannot_be_allowed() -> None:
+    gru = {"kernel": np.ones((3, 15)), "recurrent_kernel": np.ones((5, 15)), "bias": np.ones(15)}
+    with pytest.raises(RefusedError, match=r"reset is before, .*: no weights make it compute the same"):
+        wp.translate(gru, "keras.gru", "torch.gru", allow=["*"])
+
+
+def test_one_flat_buffer_there_and_back_with_its_sizes(make_layer: Any) -> None:
+    ours = make_layer(layout_named("torch.gru"), RECTANGLE, BIASED, directions=2, layers=2)
+    buffer = wp.translate(ours, "torch.gru", "cudnn.gru")
+    assert buffer["weight_space"].size == sum(array.size for array in ours.values())
+    first = [ours[name].reshape(-1) for name in ("weight_ih_l0", "weight_hh_l0", "weight_ih_l0_reverse")]
+    assert np.array_equal(buffer["weight_space"][: 45 + 75 + 45], np.concatenate(first))
+    back = wp.translate(buffer, "cudnn.gru", "torch.gru", sizes={"in": 3, "unit": 5, "layer": 2, "direction": 2})
+    assert all(np.array_equal(back[name], ours[name]) for name in ours)
 
 
 def test_a_bidirectional_layer_does_not_fit_a_cell() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from weightport import LayoutError, RefusedError
 from weightport.layouts import Layout, all_layouts, layout_named
 from weightport.logical import logical_arrays
-from weightport.notation import Block
 from weightport.views import view_for, view_of
 
 IN, UNIT = 3, 5
@@ -27,11 +25,6 @@ def logical(layout: Layout, tensors: dict[str, np.ndarray], **options: Any) -> l
 
 def same(found: np.ndarray, expected: np.ndarray) -> bool:
     return found.dtype == np.float64 and np.array_equal(found, expected)
-
-
-def elements_of(block: Block) -> Iterator[int]:
-    for index in np.ndindex(*(size for _, size, _ in block.axes)):
-        yield block.offset + sum(i * stride for i, (_, _, stride) in zip(index, block.axes, strict=True))
 
 
 # The shipped layouts, cut by hand.
@@ -101,7 +94,7 @@ def test_the_settings_that_shapes_force_are_found() -> None:
         for layers, directions in ([(1, 1), (1, 2), (3, 1), (2, 2)] if "layer" in layout.kind.counted else [(1, 1)])
     ],
 )
-def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directions: int) -> None:
+def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directions: int, elements_of: Any) -> None:
     """From its names and shapes alone; from its sizes too, where no shape tells them."""
     layout = all_layouts()[name]
     sizes = {"in": 3, "unit": 5, "hidden": 5, "cell": 5, "...0": 2, "...state0": 2}
@@ -123,8 +116,8 @@ def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directio
     assert found.blocks == made.blocks
     assert found.counts == made.counts
     for tensor, shape in made.shapes.items():
-        elements = [index for block in made.blocks if block.tensor == tensor for index in elements_of(block.block)]
-        assert sorted(elements) == list(range(math.prod(shape))), "every element is in one block"
+        elements = np.concatenate([elements_of(block.block) for block in made.blocks if block.tensor == tensor])
+        assert sorted(elements.tolist()) == list(range(math.prod(shape))), "every element is in one block"
 
 
 # What does not fit.
@@ -172,6 +165,43 @@ def test_what_does_not_fit_is_one_line(layout: str, shapes: dict[str, Any], mess
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("layout", "shapes", "sizes", "message"),
+    [
+        (
+            "torch.lstm",
+            {**TORCH_LSTM, "weight_ih_l999999": (20, UNIT)},
+            {},
+            "1000000 places along layer, where there are 1 to 1000",
+        ),
+        (
+            "onnx.rnn",
+            {"W": (0, UNIT, IN), "R": (0, UNIT, UNIT)},
+            {},
+            "0 places along direction, where there are 1 to 2",
+        ),
+        (
+            "onnx.rnn",
+            {"W": (10**9, UNIT, IN), "R": (10**9, UNIT, UNIT)},
+            {},
+            r"of shape \[1000000000, 5, 5\] does not fit",
+        ),
+        (
+            "onednn.rnn",
+            {"weights_layer": (10**9, 1, IN, 1, UNIT), "weights_iter": (10**9, 1, UNIT, 1, UNIT)},
+            {},
+            "along layer",
+        ),
+        ("cudnn.rnn", {"weight_space": (50,)}, {"in": IN, "unit": UNIT, "layer": 0}, "0 places along layer"),
+        ("chainer.rnn", {"0/w0": (UNIT, IN)}, {"direction": 3}, "3 places along direction, where there are 1 to 2"),
+    ],
+)
+def test_numbers_of_layers_that_no_layer_has(layout: str, shapes: Any, sizes: Any, message: str) -> None:
+    """They are refused before anything is counted out, however large they are."""
+    with pytest.raises(LayoutError, match=message):
+        view_of(layout_named(layout), shapes, sizes=sizes)
+
+
 # The notation beyond the three frameworks, one made-up layout a feature.
 
 TWO = ("input_weight", "recurrent_weight")
@@ -206,6 +236,9 @@ def test_gates_in_names(layouts_from: Any, values: Any) -> None:
         assert same(roles["input_weight"][0, index], tensors[f"{gate}.x"].T)
         assert same(roles["bias"][0, 0, index], tensors[f"{gate}.b"])
     assert same(roles["bias"][0, 1], np.stack([np.zeros(UNIT), np.zeros(UNIT), tensors["n.c"]]))
+    for stranger in ("n_c", "n.cc", "o.x", "z.c"):
+        with pytest.raises(LayoutError, match=re.escape(f"made_up.gru has no tensor {stranger!r}")):
+            logical(layout, {**tensors, stranger: tensors["n.c"]}, settings={"reset": "after"})
 
 
 def test_interleaved_stacked_and_added_and_negated(layouts_from: Any, values: Any) -> None:
@@ -276,16 +309,17 @@ def test_layers_that_are_stored_apart_from_the_first(layouts_from: Any, values: 
         [rnn.tensors]
         first      = { role = "input_weight", layer = 0, axes = "unit in" }
         others     = { role = "input_weight", layer = "1..", axes = "layer unit in" }
-        "state{layer}" = { role = "recurrent_weight", axes = "unit hidden" }
+        state      = { role = "recurrent_weight", axes = "layer unit hidden" }
         """
     )["made_up.rnn"]
     tensors = {"first": values((UNIT, IN), 0), "others": values((2, UNIT, UNIT), 1)}
-    tensors |= {f"state{layer}": values((UNIT, UNIT), 2 + layer) for layer in range(3)}
-    layers = logical(layout, tensors)
+    state = values((3, UNIT, UNIT), 2)
+    layers = logical(layout, {**tensors, "state": state})
     assert len(layers) == 3
     assert same(layers[0]["input_weight"][0], tensors["first"])
     assert same(layers[2]["input_weight"][0], tensors["others"][1])
-    (one,) = logical(layout, {"first": tensors["first"], "state0": tensors["state0"]})
+    assert same(layers[2]["recurrent_weight"][0], state[2])
+    (one,) = logical(layout, {"first": tensors["first"], "state": state[:1]})
     assert same(one["input_weight"][0], tensors["first"])
 
 

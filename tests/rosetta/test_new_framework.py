@@ -32,9 +32,9 @@ def with_a_made_up_framework(tmp_path, monkeypatch):
     shutil.copytree(kinds.layouts_folder(), folder)
     (folder / "madeup.toml").write_text(MADE_UP)
     monkeypatch.setattr(layouts, "layouts_folder", lambda: folder)
-    layouts.all_layouts.cache_clear()
+    layouts.layouts_of.cache_clear()
     yield
-    layouts.all_layouts.cache_clear()
+    layouts.layouts_of.cache_clear()
 
 
 @pytest.mark.usefixtures("with_a_made_up_framework")
