@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, Layer
+    from .comparison import diff
     from .conversion import convert
+    from .differences import Comparison
     from .editing import edit
     from .errors import CheckpointError, LayoutError, RefusedError, UsageError, WeightportError
     from .opening import open_checkpoint as open
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
+    "Comparison": "differences",
     "Layer": "checkpoint",
     "LayoutError": "errors",
     "RefusedError": "errors",
@@ -36,6 +39,7 @@ _HOMES = {
     "UsageError": "errors",
     "WeightportError": "errors",
     "convert": "conversion",
+    "diff": "comparison",
     "edit": "editing",
     "open": "opening",
     "translate": "translation",
@@ -44,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Comparison",
     "Layer",
     "LayoutError",
     "RefusedError",
@@ -51,6 +56,7 @@ __all__ = [
     "UsageError",
     "WeightportError",
     "convert",
+    "diff",
     "edit",
     "open",
     "translate",

@@ -24,6 +24,11 @@ def activation(name: Setting) -> Activation:
     return _ACTIVATIONS[str(name)]
 
 
+def activation_names() -> tuple[str, ...]:
+    """Every function that there is."""
+    return tuple(_ACTIVATIONS)
+
+
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), in a form that does not overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * x)

@@ -37,12 +37,13 @@ def mathematics(view: View, block: StoredBlock, layer: int, read: Read) -> Array
     """The values that one block has in the mathematics, as float64, along the role's sized axes."""
     if not block.tensor:
         return np.asarray(block.adds)
-    axes = [axis for axis in _role_axes(view, block.role, layer) if not view.layout.kind.is_labelled(axis)]
+    axes = [axis for axis in role_axes(view, block.role, layer) if not view.layout.kind.is_labelled(axis)]
     stored = strided(np.ascontiguousarray(read(block.tensor)), block.block, axes)
     return stored.astype(np.float64) * block.sign + block.adds
 
 
-def _role_axes(view: View, role: str, layer: int) -> list[str]:
+def role_axes(view: View, role: str, layer: int) -> list[str]:
+    """A role's axes in the kind's order, its spatial axes numbered."""
     axes: list[str] = []
     for axis in view.layout.kind.roles[role].axes:
         axes.extend(spatial_names(axis, view.sizes[layer]) if is_spatial((axis,)) else [axis])
@@ -52,7 +53,7 @@ def _role_axes(view: View, role: str, layer: int) -> list[str]:
 def _shape(view: View, role: str, layer: int) -> list[int]:
     kind, sizes = view.layout.kind, view.sizes[layer]
     counts: Mapping[str, int] = {axis: len(labels) for axis, labels in kind.labels.items()} | dict(view.counts)
-    return [counts[a] if kind.is_labelled(a) else sizes[a] for a in _role_axes(view, role, layer) if a != "layer"]
+    return [counts[a] if kind.is_labelled(a) else sizes[a] for a in role_axes(view, role, layer) if a != "layer"]
 
 
 def _at(kind: Kind, role: str, index: tuple[int, ...]) -> tuple[int | slice, ...]:

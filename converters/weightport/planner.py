@@ -44,11 +44,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class _Class:
+class SumClass:
     """The blocks on either side of places that enter the mathematics as one sum."""
 
     role: Role
     what: str
+    labels: tuple[str, ...]
     sources: tuple[StoredBlock, ...]
     targets: tuple[StoredBlock, ...]
 
@@ -66,7 +67,7 @@ def plan_layer(
     size that differs and every parameter that one side needs and the other does not have."""
     kind = sources[0].view.layout.kind
     problems = size_problems(sources, targets)
-    classes = _classes(kind, sources, targets, settings) if not problems else []
+    classes = sum_classes(kind, sources, targets, settings) if not problems else []
     problems += [problem for group in classes if (problem := _missing(kind, group))]
     problems += _shared_tensors(targets)
     if problems:
@@ -85,20 +86,24 @@ def plan_layer(
     )
 
 
-def size_problems(sources: Sequence[Part], targets: Sequence[Part]) -> list[str]:
+def size_problems(
+    sources: Sequence[Part], targets: Sequence[Part], sides: tuple[str, str] = ("the source", "the target")
+) -> list[str]:
     """Every number of layers, number of directions and size that differs between the two sides, one line each."""
+    ours_name, theirs_name = sides
     problems = []
     source_counts, target_counts = _total_counts(sources), _total_counts(targets)
     for axis, count in source_counts.items():
         if target_counts[axis] != count:
-            problems.append(f"{count} {axis} in the source, {target_counts[axis]} in the target")
+            problems.append(f"{count} {axis} in {ours_name}, {target_counts[axis]} in {theirs_name}")
     if problems:
         return problems
     for layer, (ours, theirs) in enumerate(zip(_all_sizes(sources), _all_sizes(targets), strict=True)):
         for axis in dict.fromkeys([*ours, *theirs]):
             if ours.get(axis) != theirs.get(axis):
                 where = f"layer {layer}: " if len(_all_sizes(sources)) > 1 else ""
-                problems.append(f"{where}{axis} is {ours.get(axis)} in the source, {theirs.get(axis)} in the target")
+                found = ours.get(axis), theirs.get(axis)
+                problems.append(f"{where}{axis} is {found[0]} in {ours_name}, {found[1]} in {theirs_name}")
     return problems
 
 
@@ -115,9 +120,10 @@ def _all_sizes(parts: Sequence[Part]) -> list[Mapping[str, int]]:
     return [sizes for part in parts for sizes in part.view.sizes]
 
 
-def _classes(
+def sum_classes(
     kind: Kind, sources: Sequence[Part], targets: Sequence[Part], settings: Mapping[str, Setting]
-) -> list[_Class]:
+) -> list[SumClass]:
+    """Every group of places whose sum alone enters the mathematics, with the blocks that each side has of it."""
     found: dict[tuple[str, Place], tuple[list[StoredBlock], list[StoredBlock]]] = {}
     counts = _total_counts(sources)
     for side, parts in enumerate((targets, sources)):
@@ -126,22 +132,33 @@ def _classes(
                 key = (block.role, sum_class(kind, block.role, block.covers[0], settings))
                 found.setdefault(key, ([], []))[side].append(block)
     return [
-        _Class(kind.roles[role], describe(kind, role, place, counts), tuple(from_source), tuple(in_target))
+        SumClass(
+            kind.roles[role],
+            describe(kind, role, place, counts),
+            place_labels(kind, role, place, counts),
+            tuple(from_source),
+            tuple(in_target),
+        )
         for (role, place), (in_target, from_source) in found.items()
     ]
 
 
 def describe(kind: Kind, role: str, place: Place, counts: Mapping[str, int]) -> str:
     """A place in words: ``bias recurrent candidate``; layer and direction only where there are several."""
+    return " ".join([role, *place_labels(kind, role, place, counts)])
+
+
+def place_labels(kind: Kind, role: str, place: Place, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The labels that tell a place from its neighbours."""
     words = [
         f"{axis} {label}" if axis in kind.counted else str(label)
         for axis, label in zip(kind.labelled_axes(role), place, strict=True)
         if counts.get(axis, 2) > 1
     ]
-    return " ".join([role, *(word for word in words if word)])
+    return tuple(word for word in words if word)
 
 
-def _missing(kind: Kind, group: _Class) -> str | None:
+def _missing(kind: Kind, group: SumClass) -> str | None:
     if not group.sources and group.role.absent is None:
         return f"the source has no {group.what}, which {kind.name} needs"
     if not group.targets and group.role.absent is None:
@@ -152,7 +169,7 @@ def _missing(kind: Kind, group: _Class) -> str | None:
     return None
 
 
-def _moves(group: _Class) -> Iterator[tuple[str, Move]]:
+def _moves(group: SumClass) -> Iterator[tuple[str, Move]]:
     """One move for each target block of a class.
 
     Each source block goes to the target block that covers it, or else to the first one: where one sum becomes two
@@ -178,7 +195,7 @@ def _home(block: StoredBlock, targets: Sequence[StoredBlock]) -> int:
     return 0
 
 
-def _requirements(group: _Class, target_layout: str) -> Iterator[Requirement]:
+def _requirements(group: SumClass, target_layout: str) -> Iterator[Requirement]:
     if group.targets or group.role.incidental:
         return
     for block in (block for block in group.sources if block.tensor):
@@ -192,7 +209,7 @@ def _requirements(group: _Class, target_layout: str) -> Iterator[Requirement]:
         )
 
 
-def _dropped(classes: Sequence[_Class]) -> list[str]:
+def _dropped(classes: Sequence[SumClass]) -> list[str]:
     names = dict.fromkeys(g.role.name for g in classes if g.role.incidental and g.sources and not g.targets)
     return [f"{name} is bookkeeping and is not carried" for name in names]
 

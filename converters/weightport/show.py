@@ -47,7 +47,7 @@ def show_report(out: Console, report: Report) -> None:
         f"({report.target_framework})" + ("" if report.written else ", not written")
     )
     if report.layers:
-        table = _table("layer", "kind", "becomes", "paired by", "verdict", "remarks")
+        table = new_table("layer", "kind", "becomes", "paired by", "verdict", "remarks")
         for layer in report.layers:
             remarks = [*layer.notes, *layer.differs, *_folded(layer.folded)]
             verdict = f"[green]{layer.verdict}[/]" if layer.verdict == EXACT else f"[yellow]{layer.verdict}[/]"
@@ -58,7 +58,7 @@ def show_report(out: Console, report: Report) -> None:
         out.print(table)
     _show_settings(out, report)
     out.print(f"{len(report.carried)} tensors, {report.elements:,} values carried")
-    for reason, names in _by_reason(report.skipped).items():
+    for reason, names in by_reason(report.skipped).items():
         out.print(f"{len(names)} tensors skipped: {escape(reason)}")
     for title, listed in (("unused", report.unused), ("unfilled", report.unfilled)):
         if listed:
@@ -71,7 +71,7 @@ def show_plan(out: Console, plan: Plan) -> None:
     """Every move of a plan, by target tensor."""
     from rich.markup import escape
 
-    table = _table("target tensor", "block", "from", "how")
+    table = new_table("target tensor", "block", "from", "how")
     for tensor in plan.tensors:
         name = f"{tensor.name} {tensor.dtype}{list(tensor.shape)}"
         for move in tensor.moves:
@@ -95,7 +95,7 @@ def show_layers(out: Console, checkpoint: Checkpoint, layers: Sequence[LayerInfo
         f"[bold]{escape(contents.origin)}[/]: {contents.format}, {checkpoint.framework}, "
         f"{len(checkpoint.tensors)} tensors in {len(layers)} layers"
     )
-    table = _table("layer", "kind", "tensor", "role", "axes", "shape", "dtype", "gates")
+    table = new_table("layer", "kind", "tensor", "role", "axes", "shape", "dtype", "gates")
     for layer in layers:
         name, kind = layer.name or "(root)", " or ".join(layer.kinds)
         for tensor in layer.tensors:
@@ -120,7 +120,7 @@ def show_layers(out: Console, checkpoint: Checkpoint, layers: Sequence[LayerInfo
         if stated:
             out.print(f"  {escape(layer.name)}: {escape(', '.join(stated))}")
     structure = checkpoint.structure
-    for reason, names in _by_reason(structure.skipped).items():
+    for reason, names in by_reason(structure.skipped).items():
         out.print(f"{len(names)} tensors skipped: {escape(reason)}")
     for name, reason in structure.unknown.items():
         out.print(f"[yellow]no layer has {escape(name)}: {escape(reason)}[/]")
@@ -128,14 +128,14 @@ def show_layers(out: Console, checkpoint: Checkpoint, layers: Sequence[LayerInfo
 
 def show_gates(out: Console, layer: str, blocks: Sequence[BlockInfo]) -> None:
     """One layer, gate by gate."""
-    table = _table("parameter", "block", "stored in", "shape", "mean", "std", "min", "max", "NaN", title=layer)
+    table = new_table("parameter", "block", "stored in", "shape", "mean", "std", "min", "max", "NaN", title=layer)
     last = ""
     for block in blocks:
         numbers = [f"{value:.6g}" for value in (block.mean, block.std, block.minimum, block.maximum)]
         shape = " x ".join(map(str, block.shape)) or "scalar"
         table.add_row(
             block.role if block.role != last else "",
-            _labels(block.labels),
+            labels_text(block.labels),
             block.tensor,
             shape,
             *numbers,
@@ -147,7 +147,7 @@ def show_gates(out: Console, layer: str, blocks: Sequence[BlockInfo]) -> None:
 
 def show_layouts(out: Console, layouts: Iterable[Layout]) -> None:
     """One line a layout."""
-    table = _table("layout", "kind", "gate order", "tensors", "verified")
+    table = new_table("layout", "kind", "gate order", "tensors", "verified")
     for layout in layouts:
         names = ", ".join(dict.fromkeys(tensor.name for tensor in layout.tensors))
         table.add_row(layout.name, layout.kind.name, _gates(layout.orders.get("gate", ())), names, layout.verified)
@@ -164,7 +164,7 @@ def show_layout(out: Console, layout: Layout) -> None:
     )
     if "gate" in layout.orders:
         out.print("gates ", _gates(layout.orders["gate"]), sep="")
-    table = _table("tensor", "role", "axes", "fixed", "only when")
+    table = new_table("tensor", "role", "axes", "fixed", "only when")
     for tensor in layout.tensors:
         name = tensor.name
         for part in tensor.parts:
@@ -259,7 +259,8 @@ def _how(target: Sequence[str], source: Sequence[str] | None) -> str:
     return f"turned: {' '.join(source)} to {' '.join(target)}"
 
 
-def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names that each reason stands for."""
     grouped: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         grouped.setdefault(reason, []).append(name)
@@ -273,14 +274,16 @@ def _gates(gates: Iterable[str]) -> Text:
     return Text.assemble(*words[:-1])
 
 
-def _labels(labels: Sequence[str]) -> Text:
+def labels_text(labels: Sequence[str]) -> Text:
+    """Labels, each gate in its colour."""
     from rich.text import Text
 
     words = [piece for label in labels for piece in ((label, GATE_STYLES.get(label, "")), " ")]
     return Text.assemble(*words[:-1])
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, title: str | None = None) -> Table:
+    """An empty table with these columns."""
     from rich import box
     from rich.table import Table
 

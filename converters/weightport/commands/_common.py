@@ -46,7 +46,7 @@ def with_json(function: Command) -> Command:
 
 
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress_bar(*, quiet: bool, task: str = "converting") -> Iterator[Callable[[str, int, int], None] | None]:
     """A bar on standard error for long work; none where nobody watches."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -61,8 +61,8 @@ def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | N
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("converting", total=None)
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+        running = bar.add_task(task, total=None)
+        yield lambda name, done, total: bar.update(running, description=name, completed=done, total=total)
 
 
 def print_json(document: Any) -> None:
