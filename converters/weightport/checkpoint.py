@@ -120,12 +120,14 @@ class Structure:
     """The layers of a checkpoint, in the model's order, and the tensors that belong to none of them.
 
     ``skipped`` maps tensors that are no weights to what they are (optimizer state, seed generators);
-    ``unknown`` maps tensors that no kind covers to the reason.
+    ``unknown`` maps tensors that no kind covers to the reason; ``kindless`` has them by the dotted name of the layer
+    that they belong to, and by its own names for them (or their place in its list), where the file tells.
     """
 
     layers: tuple[Layer, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
+    kindless: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -118,13 +118,15 @@ def view_for(
     counts: Mapping[str, int],
     sizes: Sequence[Mapping[str, int]],
     settings: Mapping[str, Setting] = MappingProxyType({}),
+    storage: Mapping[str, Setting] = MappingProxyType({}),
 ) -> View:
     """The view that tensors holding these roles would have, laid out anew in ``layout``.
 
-    ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the layout's first is taken.
+    ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the layout's first is taken
+    where ``storage`` does not say which.
     Raises RefusedError where the layout cannot hold this many layers or directions."""
     preferred = {name: values[0] for name, values in layout.storage.items()}
-    conditions = {**settings, **layout.forced_settings(), **preferred}
+    conditions = {**settings, **layout.forced_settings(), **preferred, **storage}
     wanted = {*roles, *layout.adding_roles()}
     full = full_counts(layout.kind, counts)
     _check_capacity(layout, wanted, full, conditions)

@@ -22,6 +22,7 @@ from ._keras_units import Owner, Unit, Walk, layer_of
 class _Reading:
     layers: list[Layer] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    kindless: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def legacy_structure(contents: Contents, writer: Writer) -> Structure:
@@ -42,7 +43,7 @@ def legacy_structure(contents: Contents, writer: Writer) -> Structure:
             reading.layers += layers
             reading.unknown |= unknown
     skipped = dict.fromkeys(description.get("optimizer", ()), "optimizer state")
-    return Structure(tuple(reading.layers), skipped, reading.unknown)
+    return Structure(tuple(reading.layers), skipped, reading.unknown, reading.kindless)
 
 
 def _read_described(
@@ -68,6 +69,8 @@ def _read_described(
         }
         if unit.kind and own:
             reading.layers.append(layer_of(unit, own, shapes))
+        if not unit.kind:
+            reading.kindless[unit.name] = own
         reading.unknown |= {} if unit.kind else dict.fromkeys(own.values(), f"{unit.name}: {unit.reason}")
 
 

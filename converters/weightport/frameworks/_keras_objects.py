@@ -15,7 +15,7 @@ from ._keras_classes import KIND_OF_CLASS, Writer
 from ._keras_config import Entry, entry_of, snake_case, stem
 from ._keras_guess import Unknown, guessed_units
 from ._keras_tree import Tree
-from ._keras_units import Unit, Walk, layer_of
+from ._keras_units import Owner, Unit, Walk, layer_of
 
 # Keras 2.12 and 2.13 visit a model's layers as this property first, later ones as ``layers``.
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
@@ -35,7 +35,7 @@ def objects_structure(contents: Contents, writer: Writer) -> Structure:
         reading.described(Walk(writer, places), root)
         reading.undecided(places.undecided)
     reading.rest("", "")
-    return Structure(tuple(reading.layers), skipped, reading.unknown)
+    return Structure(tuple(reading.layers), skipped, reading.unknown, reading.kindless)
 
 
 def _state(tree: Tree, training: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -120,6 +120,7 @@ class _Reading:
     def __init__(self, tree: Tree, writer: Writer) -> None:
         self.layers: list[Layer] = []
         self.unknown: dict[str, str] = {}
+        self.kindless: dict[str, dict[str, str]] = {}
         self._tree = tree
         self._writer = writer
         self._taken: set[str] = set()
@@ -187,10 +188,21 @@ class _Reading:
     def _without_kind(self, unit: Unit) -> None:
         """The tensors of a class without a kind; a user's own class may hold layers that have one."""
         path = unit.owners[0].path
+        self.kindless[unit.name] = dict(self._own_names(unit.owners[0]))
         for below in self._tree.below(path) if unit.entry.is_keras_own else [path]:
             self._refuse(below, f"{unit.name}: {unit.reason}")
         if not unit.entry.is_keras_own:
             self.rest(path, unit.name)
+
+    def _own_names(self, owner: Owner) -> Iterator[tuple[str, str]]:
+        """The tensors at and below an owner's path: by its variables' names where it has as many, else by place."""
+        for path in self._tree.below(owner.path):
+            found = self._tree.tensors[path]
+            inside = path[len(owner.path) :].lstrip("/")
+            is_whole = not inside and len(found) == len(owner.variables)
+            for index, name in enumerate(found):
+                local = owner.variables[index].name if is_whole else str(index)
+                yield f"{inside}/{local}" if inside else local, name
 
     def _refuse(self, path: str, reason: str) -> None:
         names = [name for name in self._tree.tensors.get(path, ()) if name not in self._taken]

@@ -1,0 +1,1 @@
+"""Keras' layers and operations, by family: each function turns one call into operations of the neutral graph."""

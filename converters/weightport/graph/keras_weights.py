@@ -1,0 +1,40 @@
+"""Which tensors of a Keras checkpoint belong to which layer, whether a kind covers the layer or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Tensors and layouts by the dotted name of the layer."""
+
+    tensors: Mapping[str, Mapping[str, str]]
+    layouts: Mapping[str, str]
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> LayerWeights:
+        """From the structure that the framework found."""
+        structure = checkpoint.structure
+        tensors = {**structure.kindless, **{layer.name: layer.tensors for layer in structure.layers}}
+        return cls(tensors, {layer.name: layer.layout for layer in structure.layers})
+
+    def of(self, name: str) -> Mapping[str, str]:
+        """The tensors of a layer by its own names for them; none for one that has none.
+
+        A layer that several models share is stored with the first of them: it is found by its own name then."""
+        return self.tensors.get(self._stored(name), {})
+
+    def layout(self, name: str, kind: str) -> str:
+        """The layout that they are stored in: Keras 3's, if the file does not say another."""
+        return self.layouts.get(self._stored(name)) or f"keras.{kind}"
+
+    def _stored(self, name: str) -> str:
+        if name in self.tensors:
+            return name
+        own = name.rpartition(".")[2]
+        others = [known for known in self.tensors if known.rpartition(".")[2] == own]
+        return others[0] if len(others) == 1 and "." in name else name

@@ -1,0 +1,75 @@
+"""A graph's weights for a target: through a plan into another layout of the same kind, or with their axes turned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from ..checkpoint import Array, Checkpoint, DType, LazyTensor, Output, Setting
+from ..engine import execute, settle
+from ..layouts import layout_named
+from ..plan import Plan, TensorPlan
+from ..planner import Part, plan_layer
+from ..translation import target_roles
+from ..views import view_for, view_of
+from .operations import Operation
+
+
+def planned(
+    checkpoint: Checkpoint,
+    operation: Operation,
+    target: str,
+    storage: Mapping[str, Setting] = MappingProxyType({}),
+) -> dict[str, Output]:
+    """An operation's weights in the layout ``target`` (``onnx.lstm``), by that layout's own names.
+
+    :param storage: which of the target's forms it is to be (``{"transB": 0}``); by default its first.
+
+    Raises RefusedError where the target has no place for them."""
+    source, goal = layout_named(operation.layout), layout_named(target)
+    shapes = {local: checkpoint.tensors[name].shape for local, name in operation.weights.items()}
+    view = view_of(source, shapes, operation.settings)
+    roles = target_roles(goal, view.roles)
+    fresh = view_for(goal, roles, view.counts, view.sizes, {**view.settings, **operation.settings}, storage)
+    names = {local: local for local in fresh.shapes}
+    layer = plan_layer(
+        [Part(operation.layer, view, operation.weights)],
+        [Part(operation.layer, fresh, names)],
+        {**view.settings, **fresh.settings},
+        lambda name: checkpoint.tensors[name].dtype,
+    )
+    plan = settle(Plan((layer,)), lambda name: checkpoint.tensors[name].read())
+    return {tensor.name: _Planned(tensor, checkpoint) for tensor in plan.tensors}
+
+
+def turned(checkpoint: Checkpoint, name: str, order: Sequence[int]) -> LazyTensor:
+    """A tensor with its axes in another order."""
+    stored = checkpoint.tensors[name]
+    shape = tuple(stored.shape[axis] for axis in order)
+    return LazyTensor(name, shape, stored.dtype, lambda: np.ascontiguousarray(stored.read().transpose(order)))
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A tensor that is made by its plan when somebody has memory for it."""
+
+    plan: TensorPlan
+    checkpoint: Checkpoint
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.plan.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.plan.dtype
+
+    def fill(self, memory: Array) -> None:
+        execute(self.plan, lambda name: self.checkpoint.tensors[name].read(), memory)
