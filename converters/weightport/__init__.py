@@ -6,6 +6,7 @@
 >>> wp.convert(keras_model, torch_module)                           # live to live, in place
 >>> wp.translate(tensors, "keras.lstm", "torch.lstm")               # one layer's arrays
 >>> wp.open("model.keras").layers
+>>> wp.verify("model.keras", torch_module)                          # do both compute the same? A Parity
 
 Names are loaded when they are first used, so that ``import weightport`` costs nothing.
 """
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .editing import edit
     from .errors import CheckpointError, LayoutError, RefusedError, UsageError, WeightportError
     from .opening import open_checkpoint as open
+    from .parity.result import Parity
+    from .parity.verification import verify
     from .report import Report
     from .translation import translate
 
@@ -34,6 +37,7 @@ _HOMES = {
     "Comparison": "differences",
     "Layer": "checkpoint",
     "LayoutError": "errors",
+    "Parity": "parity.result",
     "RefusedError": "errors",
     "Report": "report",
     "UsageError": "errors",
@@ -43,6 +47,7 @@ _HOMES = {
     "edit": "editing",
     "open": "opening",
     "translate": "translation",
+    "verify": "parity.verification",
 }
 
 __all__ = [
@@ -51,6 +56,7 @@ __all__ = [
     "Comparison",
     "Layer",
     "LayoutError",
+    "Parity",
     "RefusedError",
     "Report",
     "UsageError",
@@ -60,6 +66,7 @@ __all__ = [
     "edit",
     "open",
     "translate",
+    "verify",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ class _Leaf:
     class_name: str
     config: Mapping[str, Any]
     weights: tuple[Any, ...]
+    owner: Any = None
 
 
 def live_contents(model: Any) -> Contents:
@@ -67,6 +68,11 @@ def load_live(model: Any, tensors: Sequence[Output]) -> None:
         variable.assign(memory)
 
 
+def live_layers(model: Any) -> dict[str, Any]:
+    """The live Keras layer behind each parametric layer's name; the cells of a stack have none of their own."""
+    return {leaf.name: leaf.owner for leaf in _distinct_leaves(model)}
+
+
 def _distinct_leaves(model: Any) -> list[_Leaf]:
     """The leaves of a model; a name that stands twice, which subclassed models may have, gets a counter."""
     used: dict[str, int] = {}
@@ -74,7 +80,7 @@ def _distinct_leaves(model: Any) -> list[_Leaf]:
     for leaf in _leaves(model, "", set()):
         count = used[leaf.name] = used.get(leaf.name, 0) + 1
         name = leaf.name if count == 1 else f"{leaf.name}_{count}"
-        leaves.append(_Leaf(name, leaf.class_name, leaf.config, leaf.weights))
+        leaves.append(replace(leaf, name=name))
     return leaves
 
 
@@ -94,7 +100,7 @@ def _leaves(layer: Any, outer: str, seen: set[int]) -> Iterator[_Leaf]:
     weights = [*layer.trainable_weights, *layer.non_trainable_weights]
     own = tuple(variable for variable in weights if id(variable) not in inside)
     if own:
-        yield _Leaf(outer or layer.name, known or type(layer).__name__, config or {}, own)
+        yield _Leaf(outer or layer.name, known or type(layer).__name__, config or {}, own, layer)
     for part in parts:
         yield from _leaves(part, joined(outer, part.name), seen)
 

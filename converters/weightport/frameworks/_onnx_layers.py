@@ -16,7 +16,8 @@ from ._onnx_recurrent import recurrent_notes, recurrent_settings
 
 @dataclass(frozen=True)
 class Draft:
-    """A layer without a name yet. ``tensors`` maps the operator's input names to tensors."""
+    """A layer without a name yet. ``tensors`` maps the operator's input names to tensors. ``output`` is the value that
+    the layer gives out, where another node than its own makes it (the Add of a bias)."""
 
     node: Node
     kind: str
@@ -24,6 +25,7 @@ class Draft:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     storage: Mapping[str, Setting] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    output: str = ""
 
 
 def drafts(graph: Graph) -> Iterator[Draft]:
@@ -68,12 +70,14 @@ def _gemm(node: Node, graph: Graph) -> Draft | None:
     transposed = bool(node.integer("transB", 0)) != weight.transposed
     tensors = {"B": weight.tensor}
     bias = _gemm_bias(node, graph, _width(graph, weight, transposed)) if node.input(2) else None
+    output = ""
     if bias is None and not node.input(2):
         bias = _added_bias(node, graph, _width(graph, weight, transposed))
+        output = _after_bias(node, graph, bias)
     if bias is not None:
         tensors["C"] = bias
     notes = ("transA = 1: the input is transposed",) if node.integer("transA", 0) else ()
-    return Draft(node, "dense", tensors, storage={"transB": int(transposed)}, notes=notes)
+    return Draft(node, "dense", tensors, storage={"transB": int(transposed)}, notes=notes, output=output)
 
 
 def _gemm_bias(node: Node, graph: Graph, width: int) -> str | None:
@@ -91,7 +95,8 @@ def _matmul(node: Node, graph: Graph) -> Draft | None:
     bias = _added_bias(node, graph, _width(graph, weight, weight.transposed))
     if bias is not None:
         tensors["C"] = bias
-    return Draft(node, "dense", tensors, storage={"transB": int(weight.transposed)})
+    storage = {"transB": int(weight.transposed)}
+    return Draft(node, "dense", tensors, storage=storage, output=_after_bias(node, graph, bias))
 
 
 def _matrix(node: Node, graph: Graph) -> Weight | None:
@@ -119,6 +124,11 @@ def _added_bias(node: Node, graph: Graph, width: int) -> str | None:
     add, index = users[0]
     name, _ = graph.origin(add.input(1 - index))
     return None if name is None or graph.shape(name) == () else _bias(add, 1 - index, graph, width)
+
+
+def _after_bias(node: Node, graph: Graph, bias: str | None) -> str:
+    """The value that the Add of a bias gives out, empty where there is none."""
+    return graph.users(node.outputs[0])[0][0].outputs[0] if bias is not None else ""
 
 
 def _bias(node: Node, index: int, graph: Graph, width: int) -> str | None:

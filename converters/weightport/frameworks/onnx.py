@@ -34,6 +34,12 @@ def structure(contents: Contents) -> Structure:
     return Structure(layers, skipped, unknown)
 
 
+def layer_nodes(contents: Contents) -> dict[str, Draft]:
+    """Each layer's name with its node, or the first of several nodes that use the same tensors in the same way."""
+    found = list(_merged(drafts(Graph(contents))))
+    return dict(zip(layer_names(found), found, strict=True))
+
+
 def tensor_name(layer: str, tensor: str) -> str:
     """Not used: an ONNX file cannot be made from another's layer names."""
     return f"{layer}.{tensor}"

@@ -1,0 +1,60 @@
+"""``weightport verify``: do two models compute the same?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._common import print_json, with_json
+
+
+@click.command(short_help="Check that two models compute the same.")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--inputs", type=click.Path(path_type=Path), metavar="FILE.npz", help="What both models are run on.")
+@click.option(
+    "--model", "factory", metavar="MODULE:FACTORY", help="Makes the module that runs a PyTorch file's weights."
+)
+@click.option("--map", "mapping", type=click.Path(path_type=Path), metavar="FILE", help="Pairs of layer names, TOML.")
+@click.option("--rtol", type=float, help="Allow this much of the largest value; by default what rounding can do.")
+@click.option("--atol", type=float, help="Allow this much.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first random inputs.")
+@click.option("--no-layers", is_flag=True, help="Compare the outputs only.")
+@with_json
+def verify(
+    a: Path, b: Path, *, inputs: Path | None, factory: str | None, no_layers: bool, as_json: bool, **options: Any
+) -> None:
+    """Run the models A and B on the same inputs and compare every output and layer. Exit status 1 where they differ.
+
+    A Keras file runs in Keras, an ONNX file in ONNX Runtime, where they are installed. A PyTorch file has no code:
+    --model names the module's class or a function that makes it.
+
+    \b
+    Examples:
+      weightport verify model.keras model.onnx
+      weightport verify model.keras model.safetensors --model mymodels:Twin
+      weightport verify model.onnx model.pt --model mymodels:Twin --inputs batch.npz --json
+    """
+    from ..parity.factories import model_with_weights
+    from ..parity.verification import verify as run
+
+    one, other = (_model(path, factory, model_with_weights) for path in (a, b))
+    parity = run(one, other, inputs, layers=not no_layers, **options)
+    if as_json:
+        print_json(parity.to_json())
+    else:
+        from ..parity.terminal import show_parity
+        from ..show import console
+
+        show_parity(console(), parity)
+    sys.exit(0 if parity.passed else 1)
+
+
+def _model(path: Path, factory: str | None, make: Any) -> Any:
+    """The path itself, or the module that the factory makes for a file of weights without code."""
+    from ..formats import format_of_file
+
+    return make(factory, path) if factory and format_of_file(path).FRAMEWORK == "torch" else path

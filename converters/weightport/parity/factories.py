@@ -1,0 +1,48 @@
+"""The model that a weights file belongs to, made by the user's own code: ``package.module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..conversion import convert
+from ..errors import UsageError
+
+
+def model_with_weights(factory: str, weights: Path) -> Any:
+    """The model that the factory makes, with the file's weights loaded, ready for inference.
+
+    The module is looked for as Python does, and in the current folder. Raises UsageError where there is none or it
+    fails, RefusedError where the weights do not fit."""
+    model = _called(factory, _factory(factory))
+    convert(weights, model)
+    return model.eval() if hasattr(model, "eval") else model
+
+
+def _factory(text: str) -> Any:
+    module_name, colon, path = text.partition(":")
+    if not colon or not path:
+        raise UsageError(f"--model {text!r}: write MODULE:FACTORY, as in mypackage.models:build")
+    folder = os.getcwd()  # noqa: PTH109
+    sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"--model {text!r}: {error}") from error
+    finally:
+        sys.path.remove(folder)
+    return found
+
+
+def _called(text: str, factory: Any) -> Any:
+    if not callable(factory):
+        return factory
+    try:
+        return factory()
+    except Exception as error:
+        raise UsageError(f"--model {text!r}: it fails when called: {type(error).__name__}: {error}") from error

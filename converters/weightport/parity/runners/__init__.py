@@ -1,0 +1,90 @@
+"""Runners: how a whole model of each framework is run. A runner is one module here, found because it is here.
+
+A runner's module is called as its framework. It imports the framework inside ``runner_for`` and below, never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from ...checkpoint import Array, Checkpoint
+from ...errors import WeightportError
+from ..inputs import InputSpec
+
+
+class UnreachableError(WeightportError):
+    """A model that cannot be run here; the text says why, and what would let it run."""
+
+
+@dataclass(frozen=True)
+class LayerRun:
+    """What one layer took in and gave out in a run: batch first, channels last, as the kinds' references have it.
+
+    ``activation`` is what the output has already been through that the kind's parameters do not have."""
+
+    inputs: Array
+    outputs: Array
+    activation: str = "linear"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a model gave out, by name, and what its layers did, by the checkpoint's name of each."""
+
+    outputs: Mapping[str, Array]
+    layers: Mapping[str, LayerRun] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """A model that can be run."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model as weightport sees it: the names of its tensors and layers are those that runs go by."""
+        ...
+
+    @property
+    def specs(self) -> tuple[InputSpec, ...] | None:
+        """The inputs that it takes, in order; None where the framework does not say."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the state that the model is in (train mode left on), in sentences."""
+        ...
+
+    def run(self, inputs: Sequence[Array], *, layers: bool = False) -> Run:
+        """Run it as it is. Raises UnreachableError where the framework refuses the inputs."""
+        ...
+
+    def holding(self, weights: Mapping[str, Array]) -> AbstractContextManager[Runner]:
+        """The same model with other weights, by the checkpoint's names, as long as the context lasts."""
+        ...
+
+
+class RunnerModule(Protocol):
+    """What a module in this folder provides."""
+
+    def runner_for(self, source: Any, checkpoint: Checkpoint) -> Runner:
+        """The runner of a path or a live model, whose checkpoint is open. Raises UnreachableError saying why not."""
+        ...
+
+
+def runner_of(source: Any, checkpoint: Checkpoint) -> Runner:
+    """The runner of a path or a live model. Raises UnreachableError saying why there is none."""
+    known = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    if checkpoint.framework not in known:
+        raise UnreachableError(f"no runner for {checkpoint.framework} models; there are {', '.join(sorted(known))}")
+    module = importlib.import_module(f".{checkpoint.framework}", __package__)
+    return cast(RunnerModule, module).runner_for(source, checkpoint)
+
+
+def first_line(error: BaseException) -> str:
+    """An error of a framework in one short line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -1,0 +1,175 @@
+"""Keras models of any backend: a live one as it is, a ``.keras`` file loaded in safe mode; layers watched in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...checkpoint import Array, Checkpoint, LazyTensor
+from ...frameworks import keras as framework
+from ...frameworks._keras_live import live_layers
+from ...opening import open_checkpoint
+from ..inputs import InputSpec
+from . import LayerRun, Run, UnreachableError, first_line
+
+
+def runner_for(source: Any, checkpoint: Checkpoint) -> KerasRunner:
+    """The runner of a live model or a ``.keras`` file. Raises UnreachableError where Keras is not there or refuses."""
+    try:
+        import keras
+    except Exception as error:  # a backend that is missing raises its own
+        raise UnreachableError(
+            f"Keras is not installed, so {checkpoint.contents.origin} is not run: pip install 'weightport[tensorflow]' "
+            f"({first_line(error)})"
+        ) from error
+    if not isinstance(source, str | PathLike):
+        return KerasRunner(source, open_checkpoint(source))
+    if checkpoint.contents.format != "keras":
+        raise UnreachableError(
+            f"{checkpoint.contents.origin} is run from a .keras file only, which Keras loads in safe mode; "
+            "give the live model, or save it as .keras"
+        )
+    try:
+        model = keras.saving.load_model(Path(source), compile=False, safe_mode=True)
+    except Exception as error:
+        raise UnreachableError(f"Keras does not load {checkpoint.contents.origin}: {first_line(error)}") from error
+    return KerasRunner(model, open_checkpoint(model))
+
+
+@dataclass(frozen=True)
+class KerasRunner:
+    """A live model, and what weightport finds in it."""
+
+    model: Any
+    checkpoint: Checkpoint
+
+    @property
+    def specs(self) -> tuple[InputSpec, ...] | None:
+        """From the model's inputs; None for a subclassed model, which has none before it is called."""
+        inputs = getattr(self.model, "inputs", None)
+        return tuple(self._spec(tensor) for tensor in inputs) if inputs else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: the model is run with training=False."""
+        return ()
+
+    def run(self, inputs: Sequence[Array], *, layers: bool = False) -> Run:
+        """Run the model as in inference."""
+        seen: dict[str, LayerRun] = {}
+        with self._watched(seen if layers else None):
+            try:
+                result = self.model(self._structured(inputs), training=False)
+            except Exception as error:
+                raise UnreachableError(
+                    f"the Keras model does not run on inputs of shape "
+                    f"{', '.join(str(list(array.shape)) for array in inputs)}: {first_line(error)}"
+                ) from error
+        return Run(self._named(result), seen)
+
+    @contextmanager
+    def holding(self, weights: Mapping[str, Array]) -> Iterator[KerasRunner]:
+        """The model itself with other weights; its own come back at the end."""
+        before = {name: np.array(self.checkpoint.tensors[name].read()) for name in weights}
+        try:
+            _load(self.model, weights)
+            yield self
+        finally:
+            _load(self.model, before)
+
+    def _spec(self, tensor: Any) -> InputSpec:
+        embeddings = [layer for layer in live_layers(self.model).values() if type(layer).__name__ == "Embedding"]
+        fed = [layer for layer in embeddings if _input_of(layer) is tensor]
+        dtype = str(tensor.dtype)
+        if not fed and dtype.startswith(("int", "uint")):
+            fed = embeddings  # not fed directly: it may reach any of them
+        tokens = min((int(layer.input_dim) for layer in fed), default=0)
+        masks = any(layer.mask_zero for layer in fed) or "mask" in tensor.name
+        integers = tokens > 0 and not dtype.startswith(("int", "uint"))
+        return InputSpec(tensor.name, tuple(tensor.shape), "int32" if integers else dtype, tokens, masks)
+
+    def _structured(self, inputs: Sequence[Array]) -> Any:
+        """The inputs as the model wants them: one, by name, or a list."""
+        import keras
+
+        arrays = [keras.ops.convert_to_tensor(array) for array in inputs]
+        if isinstance(getattr(self.model, "_inputs_struct", None), dict):
+            return dict(zip([tensor.name for tensor in self.model.inputs], arrays, strict=True))
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    def _named(self, result: Any) -> dict[str, Array]:
+        import keras
+
+        if isinstance(result, Mapping):
+            return {str(name): _array(value) for name, value in result.items()}
+        values = keras.tree.flatten(result)
+        names = list(getattr(self.model, "output_names", ()))
+        if len(set(names)) != len(values):
+            names = [f"output.{index}" for index in range(len(values))] if len(values) > 1 else ["output"]
+        return {name: _array(value) for name, value in zip(names, values, strict=True)}
+
+    @contextmanager
+    def _watched(self, seen: dict[str, LayerRun] | None) -> Iterator[None]:
+        """Each layer's ``call`` is shadowed by one that records what it took and gave, as long as the context lasts."""
+        owners = live_layers(self.model) if seen is not None else {}
+        with ExitStack() as stack:
+            for layer in self.checkpoint.layers if seen is not None else ():
+                owner = owners.get(layer.name)
+                if owner is not None:
+                    owner.call = _recording(owner.call, partial(_record, seen, layer, owner))
+                    stack.callback(delattr, owner, "call")
+            yield
+
+
+def _recording(call: Any, record: Any) -> Any:
+    from functools import wraps
+
+    @wraps(call)
+    def recorded(*args: Any, **keywords: Any) -> Any:
+        result = call(*args, **keywords)
+        if args:
+            record(args[0], result)
+        return result
+
+    return recorded
+
+
+def _record(seen: dict[str, LayerRun] | None, layer: Any, owner: Any, taken: Any, given: Any) -> None:
+    if seen is None or layer.name in seen:
+        return
+    first = [_array(value[0] if isinstance(value, list | tuple) else value) for value in (taken, given)]
+    if getattr(owner, "data_format", "channels_last") == "channels_first":
+        first = [np.moveaxis(array, 1, -1) for array in first]
+    fused = layer.kinds[0] in ("dense", "conv")
+    activation = str(layer.settings.get("activation", "linear")) if fused else "linear"
+    seen[layer.name] = LayerRun(first[0], first[1], activation)
+
+
+def _input_of(layer: Any) -> Any:
+    """The symbolic tensor that a layer is fed, None where it has none or several."""
+    try:
+        return layer.input
+    except (AttributeError, ValueError):
+        return None
+
+
+def _array(value: Any) -> Array:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(value))
+
+
+def _load(model: Any, weights: Mapping[str, Array]) -> None:
+    tensors = [LazyTensor(name, array.shape, array.dtype, partial(_same, array)) for name, array in weights.items()]
+    framework.write_live(model, tensors)
+
+
+def _same(array: Array) -> Array:
+    return array
