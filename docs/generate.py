@@ -21,6 +21,9 @@ TITLES = {
     "batch_norm": "Batch normalisation",
     "layer_norm": "Layer normalisation",
     "embedding": "Embedding",
+    "multi_head_attention": "Multi-head and grouped-query attention",
+    "attention": "Attention between inputs as they are",
+    "additive_attention": "Additive attention",
 }
 
 INTRODUCTION = """\

@@ -57,7 +57,7 @@ def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], 
         settings=_allowed_values(table, "settings", frozenset(kind.settings)),
         lacks=_allowed_values(table, "lacks", frozenset(kind.settings)),
         ties=_pairs(table, "ties", frozenset(kind.settings)),
-        equal=_pairs(table, "equal", frozenset(axis for role in kind.roles.values() for axis in role.axes)),
+        equal=_equal(kind, table),
         storage=_allowed_values(table, "storage", None),
         adds=_adds(kind, table),
         negates=frozenset(_labels(kind, "gate", table, "negates")),
@@ -314,6 +314,18 @@ def _pairs(table: Table, key: str, known: frozenset[str]) -> Mapping[str, str]:
         if pairs.text(name) not in known:
             raise pairs.fail(name, f"unknown name {pairs.text(name)!r}; known are {', '.join(sorted(known))}")
     return MappingProxyType(dict(pairs.values))
+
+
+def _equal(kind: Kind, table: Table) -> Mapping[str, tuple[str, ...]]:
+    """Sized axes, each with the axes whose product its size is; ``1`` is the product of none."""
+    pairs = table.table("equal", frozenset(axis for role in kind.roles.values() for axis in role.axes))
+    factors = {axis: tuple(name for name in pairs.text(axis).split() if name != "1") for axis in pairs.values}
+    known = {axis for role in kind.roles.values() for axis in role.axes if not kind.is_labelled(axis)}
+    for axis, names in factors.items():
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise pairs.fail(axis, f"unknown name {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return MappingProxyType(factors)
 
 
 def _adds(kind: Kind, table: Table) -> Mapping[str, Mapping[str, float]]:

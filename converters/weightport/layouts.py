@@ -97,8 +97,8 @@ class Layout:
     ``table`` is its name within the framework (the kind's, or another where the framework stores the kind in several
     ways). ``orders`` has the order of each labelled axis that lives inside tensors, ``spellings`` the text of each
     label in names. ``settings`` are the values the framework can express (a setting that is not there is free),
-    ``lacks`` values that it cannot, ``ties`` settings that it has one value for; ``equal`` pairs of sized axes that it
-    has one size for; ``storage`` the values of settings that change the storage only. Mathematics =
+    ``lacks`` values that it cannot, ``ties`` settings that it has one value for; ``equal`` sized axes that
+    are the product of others in it; ``storage`` the values of settings that change the storage only. Mathematics =
     sign x stored + added constant.
     ``verified`` says how the layout is known: ``recorded`` from the running framework or read in its ``source``.
     """
@@ -112,7 +112,7 @@ class Layout:
     settings: Mapping[str, tuple[Setting, ...]]
     lacks: Mapping[str, tuple[Setting, ...]]
     ties: Mapping[str, str]
-    equal: Mapping[str, str]
+    equal: Mapping[str, tuple[str, ...]]
     storage: Mapping[str, tuple[Setting, ...]]
     adds: Mapping[str, Mapping[str, float]]
     negates: frozenset[str]

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from . import _reference_attention as attention
 from . import _reference_feed_forward as feed_forward
 from . import _reference_recurrent as recurrent
 from .checkpoint import Array, Setting
@@ -32,6 +33,9 @@ _REFERENCES: Mapping[str, Reference] = {
     "batch_norm": feed_forward.batch_norm,
     "layer_norm": feed_forward.layer_norm,
     "embedding": feed_forward.embedding,
+    "multi_head_attention": attention.multi_head_attention,
+    "attention": attention.attention,
+    "additive_attention": attention.additive_attention,
 }
 
 

@@ -53,12 +53,14 @@ class Sizes:
             self.layers.setdefault(piece.layer, {})[axis] = size
 
     def settle(self, layout: Layout) -> None:
-        """Apply the kind's rules: axes that are equal, and what a stacked layer takes in."""
+        """Apply the kind's rules: axes that are equal, and what a stacked layer takes in; and the layout's products."""
         freed = {rule.frees for rule in self.kind.roles.values() if rule.frees and rule.name in self.stored}
         for sizes in self.layers.values():
             for one, other in self.kind.equal.items():
                 if one not in freed:
                     _equalise(layout, sizes, one, other)
+            for axis, factors in layout.equal.items():
+                _multiply(sizes, axis, factors)
         for layer, sizes in self.layers.items():
             if layer:
                 self._stack(sizes, self.layers.get(layer - 1, sizes))
@@ -138,6 +140,17 @@ def _equalise(layout: Layout, sizes: dict[str, int], one: str, other: str) -> No
     for known, unknown in ((one, other), (other, one)):
         if known in sizes:
             sizes.setdefault(unknown, sizes[known])
+
+
+def _multiply(sizes: dict[str, int], axis: str, factors: Sequence[str]) -> None:
+    """Fill in the one size that is missing where an axis is the product of others."""
+    unknown = [name for name in factors if name not in sizes]
+    if not unknown and not is_spatial((axis,)):
+        sizes.setdefault(axis, prod(sizes[name] for name in factors))
+    elif len(unknown) == 1 and axis in sizes:
+        size, rest = divmod(sizes[axis], prod(sizes[name] for name in factors if name in sizes))
+        if not rest:
+            sizes[unknown[0]] = size
 
 
 def _fit(layout: Layout, instance: Instance, shape: tuple[int, ...], sizes: Sizes) -> None:

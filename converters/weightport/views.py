@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from types import MappingProxyType
 
 from .checkpoint import Setting
@@ -97,16 +98,16 @@ def view_of(
     check_counts(layout, sizes)
     known = {**settings, **layout.forced_settings(), **storage}
     fits: list[View] = []
-    problems: list[str] = []
+    problems: list[LayoutError] = []
     for directions in _direction_choices(layout, known, sizes):
         named = parse_names(layout, shapes, directions)
         for conditions in _open_conditions(named, known):
             try:
                 fits.append(_fit(layout, named, shapes, {**known, **conditions}, sizes))
             except LayoutError as error:
-                problems.append(str(error))
+                problems.append(error)
     if not fits:
-        raise LayoutError(problems[0])
+        raise problems[0]
     if any(view.blocks != fits[0].blocks for view in fits[1:]):
         raise LayoutError(f"{layout.name}: the shapes do not tell which of its forms this is")
     return fits[0]
@@ -122,12 +123,28 @@ def view_for(
 ) -> View:
     """The view that tensors holding these roles would have, laid out anew in ``layout``.
 
-    ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the layout's first is taken
-    where ``storage`` does not say which.
-    Raises RefusedError where the layout cannot hold this many layers or directions."""
-    preferred = {name: values[0] for name, values in layout.storage.items()}
-    conditions = {**settings, **layout.forced_settings(), **preferred, **storage}
+    ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the first that can hold it is
+    taken where ``storage`` does not say which.
+    Raises RefusedError where the layout cannot hold this many layers or directions, or these sizes."""
     wanted = {*roles, *layout.adding_roles()}
+    problems: list[RefusedError] = []
+    for form in product(*layout.storage.values()):
+        stored = {**dict(zip(layout.storage, form, strict=True)), **storage}
+        try:
+            return _laid_out(layout, wanted, counts, sizes, {**settings, **layout.forced_settings(), **stored})
+        except RefusedError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _laid_out(
+    layout: Layout,
+    wanted: set[str],
+    counts: Mapping[str, int],
+    sizes: Sequence[Mapping[str, int]],
+    conditions: Mapping[str, Setting],
+) -> View:
+    """The view that these roles would have in one of the layout's forms."""
     full = full_counts(layout.kind, counts)
     _check_capacity(layout, wanted, full, conditions)
     instances = [i for i in expected(layout, full, conditions) if wanted & i.tensor.roles]
@@ -217,14 +234,21 @@ def _check_complete(
 
 
 def _check_equal(layout: Layout, sizes: Sequence[Mapping[str, int]]) -> None:
-    """Sized axes for which the framework has one size are of one size."""
-    for one, other in layout.equal.items():
+    """Sized axes are the products that the framework makes them of."""
+    for axis, factors in layout.equal.items():
         for own in sizes:
-            ours, theirs = (
-                [own[name] for name in spatial_names(axis, own) or [axis] if name in own] for axis in (one, other)
-            )
+            ours = [own[name] for name in spatial_names(axis, own) or [axis] if name in own]
+            theirs = _product(factors, own)
             if ours and theirs and ours != theirs:
-                raise RefusedError(f"{layout.name} has one size for {one} and {other}, not {ours} and {theirs}")
+                text = " x ".join(factors) or "1"
+                raise RefusedError(f"{layout.name} has one size for {axis} and {text}, not {ours} and {theirs}")
+
+
+def _product(factors: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
+    """The product of these axes; the size of each where ``...`` stands for several. Nothing where one is unknown."""
+    if len(factors) == 1:
+        return [sizes[name] for name in spatial_names(factors[0], sizes) or factors if name in sizes]
+    return [prod(sizes[name] for name in factors)] if all(name in sizes for name in factors) else []
 
 
 def _check_capacity(

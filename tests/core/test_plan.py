@@ -21,6 +21,7 @@ from weightport.views import View, view_for, view_of
 
 SIZES = {"in": 3, "unit": 5, "hidden": 5, "cell": 5, "...0": 2, "...state0": 2}
 SIZES |= {"out": 4, "channel": 3, "token": 7, "feature": 2}
+SIZES |= {"head": 3, "repeat": 1, "key": 4, "value": 4, "query_in": 12, "key_in": 5, "value_in": 6, "output": 12}
 WEIGHTS = ("input_weight", "recurrent_weight")
 BIASED = (*WEIGHTS, "bias")
 

@@ -153,6 +153,19 @@ LAYOUTS = [layout for layout in all_layouts().values() if layout.kind.name not i
 
 
 @st.composite
+def heads(draw: st.DrawFn) -> dict[str, int]:
+    """The sizes of an attention: any, or such as PyTorch's has."""
+    axes = ("head", "repeat", "key", "value", "query_in", "key_in", "value_in", "output", "feature")
+    sizes = draw(st.fixed_dictionaries({axis: st.integers(1, 4) for axis in axes}))
+    if draw(st.booleans()):
+        features = sizes["head"] * sizes["key"]
+        sizes |= {"repeat": 1, "value": sizes["key"], "query_in": features, "output": features}
+    if draw(st.booleans()):
+        sizes |= {"key_in": sizes["query_in"], "value_in": sizes["query_in"]}
+    return sizes
+
+
+@st.composite
 def pairs_of_layers(draw: st.DrawFn) -> tuple[View, Layout, dict[str, Any]]:
     """A layer of any sizes in any layout, another layout of its kind, and settings that the first one can have."""
     source = draw(st.sampled_from(LAYOUTS))
@@ -165,6 +178,7 @@ def pairs_of_layers(draw: st.DrawFn) -> tuple[View, Layout, dict[str, Any]]:
     counts = {"layer": draw(st.integers(1, 3)), "direction": draw(st.integers(1, 2))} if kind.counted else {}
     sizes = draw(st.fixed_dictionaries({axis: st.integers(1, 6) for axis in ("in", "unit", "out", "channel")}))
     sizes |= {one: sizes[other] for one, other in kind.equal.items()}
+    sizes |= draw(heads())
     for index in range(draw(st.integers(1, 2))):
         sizes[f"...{index}"] = sizes[f"...state{index}"] = draw(st.integers(1, 3))
     upper = {**sizes, "in": counts.get("direction", 1) * sizes.get("hidden", 1)}
@@ -187,7 +201,13 @@ def inputs_for(view: View, values: Any) -> np.ndarray:
     kind, sizes = view.layout.kind.name, view.sizes[0]
     space = (6, 5)[: len([axis for axis in sizes if re.fullmatch(r"\.\.\.\d", axis)])]
     leading = {"dense": (), "batch_norm": (), "conv": space, "conv_lstm": (TIME, *space)}.get(kind, (TIME,))
-    return values((BATCH, *leading, sizes["channel" if kind == "batch_norm" else "in"]), 99)
+    features = {
+        "batch_norm": ("channel",),
+        "multi_head_attention": ("query_in", "key_in", "value_in"),
+        "attention": ("feature",) * 3,
+        "additive_attention": ("feature",) * 3,
+    }
+    return values((BATCH, *leading, sum(sizes[axis] for axis in features.get(kind, ("in",)))), 99)
 
 
 @settings(max_examples=250, deadline=None, derandomize=True)
@@ -206,7 +226,8 @@ def test_any_layer_in_any_layout_becomes_the_same_mathematics_in_any_other(
     except RefusedError as error:
         assert source.layout is not target
         assert re.search(
-            r"holds one|holds layers of one size|cannot hold parts|has no place for|the target has no", str(error)
+            r"holds one|has one size|holds layers of one size|cannot hold parts|has no place for|the target has no",
+            str(error),
         )
         event("refused")
         return

@@ -99,6 +99,7 @@ def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directio
     layout = all_layouts()[name]
     sizes = {"in": 3, "unit": 5, "hidden": 5, "cell": 5, "...0": 2, "...state0": 2}
     sizes |= {"out": 4, "channel": 3, "token": 7, "feature": 2}
+    sizes |= {"head": 3, "repeat": 1, "key": 4, "value": 4, "query_in": 12, "key_in": 5, "value_in": 6, "output": 12}
     stacked = [{**sizes, "in": 5 * directions} if layer else sizes for layer in range(layers)]
     counts = {"layer": layers, "direction": directions}
     roles = [role.name for role in layout.kind.roles.values() if not role.optional]
@@ -111,7 +112,7 @@ def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directio
             f"^{re.escape(name)}(: '.*')? holds (one (layer|direction), not [23]|layers of one size)", str(error)
         )
         return
-    storage = {setting: values[0] for setting, values in layout.storage.items()}
+    storage = {setting: made.conditions[setting] for setting in layout.storage}
     found = view_of(layout, made.shapes, made.settings, storage, {**sizes, **counts})
     assert found.blocks == made.blocks
     assert found.counts == made.counts

@@ -4,6 +4,7 @@ a reason that the two layouts give."""
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import weightport as wp
 from recordings import RECORDINGS, output_of
 from weightport.errors import RefusedError
 from weightport.explain import sample_view
+from weightport.families import stored_when
 from weightport.layouts import all_layouts, layout_named
 from weightport.views import view_of
 
@@ -28,12 +30,12 @@ def sizes_of(recording):
     layout = layout_named(recording.layout)
     shapes = {name: array.shape for name, array in recording.tensors.items()}
     view = view_of(layout, shapes, recording.settings, recording.storage, recording.sizes)
-    return {**view.counts, "unit": view.sizes[0]["unit"]}
+    return {**view.counts, **{axis: view.sizes[0][axis] for axis in ("unit", "head") if axis in view.sizes[0]}}
 
 
-def is_flat(layout):
-    """Whether the layout keeps a whole layer in one buffer."""
-    return any(run.each for tensor in layout.tensors for run in tensor.runs)
+def needs_sizes(layout):
+    """Whether its shapes do not tell all: a whole layer in one buffer, heads that are flattened into features."""
+    return any(len(tensor.parts) > 1 for tensor in layout.tensors)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
@@ -54,8 +56,8 @@ def test_a_recording_computes_the_same_in_every_layout_of_its_kind(recording):
             assert reasons_hold(recording, source, target, error), f"{target.name}: {error}"
             refused.append(target.name)
             continue
-        sizes = sizes_of(recording) if is_flat(target) else {}
-        ours = output_of(target, recording, there, sizes=sizes, storage=first_form(target))
+        sizes = sizes_of(recording) if needs_sizes(target) else {}
+        ours = output_of(target, recording, there, sizes=sizes, storage=first_form(target, there))
         np.testing.assert_allclose(ours, recording.outputs, rtol=0, atol=recording.tolerance, err_msg=target.name)
         same.append(target.name)
         back = back_again(recording, source, target, there, sizes)
@@ -69,16 +71,18 @@ def back_again(recording, source, target, there, sizes):
     """The way back, where it is exact both ways: where neither way sums, adds or drops anything."""
     if not (keeps_apart(source) and keeps_apart(target)) or source.adds or target.adds:
         return None
-    storage = first_form(target)
+    storage = first_form(target, there)
     back = wp.translate(there, target.name, source.name, sizes=sizes, storage=storage, **recording.settings)
-    if recording.storage not in ({}, first_form(source)) or set(back) != set(recording.tensors):
+    if recording.storage not in ({}, first_form(source, back)) or set(back) != set(recording.tensors):
         return None
     return back
 
 
-def first_form(layout):
-    """The form in which a layer is laid out anew, where the layout has several."""
-    return {name: values[0] for name, values in layout.storage.items()}
+def first_form(layout, names):
+    """The form in which a layer is laid out anew: the first of the layout's that has tensors of these names."""
+    forms = [dict(zip(layout.storage, values, strict=True)) for values in product(*layout.storage.values())]
+    fitting = [form for form in forms if set(names) <= {t.name for t in layout.tensors if stored_when(t, form)}]
+    return fitting[0] if layout.storage else {}
 
 
 def keeps_apart(layout):
