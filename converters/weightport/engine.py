@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
+from mmap import mmap
+from threading import Lock
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -15,7 +18,9 @@ from numpy.lib.stride_tricks import as_strided
 from .checkpoint import Array, DType
 from .errors import RefusedError
 from .notation import Block
+from .pieces import pieces
 from .plan import LayerPlan, Move, Plan, Requirement, TensorPlan
+from .threads import side_by_side
 
 Read = Callable[[str], Array]
 TILE = 256
@@ -23,6 +28,7 @@ SMALLEST_TILE = 16
 PAD = 8
 LONG_ROW = 64
 SMALL_BYTES = 1 << 18
+KEPT_BYTES = 1 << 26
 
 
 def settle(plan: Plan, read: Read) -> Plan:
@@ -45,12 +51,11 @@ def execute(tensor: TensorPlan, read: Read, memory: Array) -> None:
     """Fill ``memory`` (C-contiguous, of the plan's shape and dtype) with one target tensor."""
     if memory.shape != tensor.shape or memory.dtype != tensor.dtype or not memory.flags.c_contiguous:
         raise ValueError(f"{tensor.name}: the memory is not a contiguous {tensor.dtype}{list(tensor.shape)}")
-    cached = _remember_last(read)
+    sources = _Sources(read)
     for move in tensor.moves:
-        if move.target.regroup:
-            _carry_out_regrouped(move, cached, memory)
-        else:
-            _carry_out(move, cached, strided(memory, move.target))
+        side_by_side(
+            [partial(_carry_out_piece, piece, sources.read, memory) for piece in pieces(move, memory.itemsize)]
+        )
 
 
 def strided(array: Array, block: Block, axes: Sequence[str] | None = None) -> Array:
@@ -97,21 +102,40 @@ def _any_nonzero(block: Array) -> bool:
     return bool(np.any(block != block.dtype.type(0)))
 
 
-def _remember_last(read: Read) -> Read:
-    """Moves of one target tensor follow one another on the same source; it is read once."""
-    last: dict[str, Array] = {}
+class _Sources:
+    """The source tensors of one target. The moves follow one another on the same source, which is read once.
 
-    def remembered(name: str) -> Array:
-        if name not in last:
-            last.clear()
-            last[name] = _contiguous(read(name))
-        return last[name]
+    A large mapped one is mapped anew for each piece, which gives the pages of the piece before back."""
 
-    return remembered
+    def __init__(self, read: Read) -> None:
+        self._read, self._lock = read, Lock()
+        self._last: dict[str, Array] = {}
+
+    def read(self, name: str) -> Array:
+        with self._lock:
+            if name in self._last:
+                return self._last[name]
+            array = _contiguous(self._read(name))
+            self._last = {} if array.nbytes > KEPT_BYTES and _is_mapped(array) else {name: array}
+            return array
+
+
+def _is_mapped(array: Array) -> bool:
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, mmap)
 
 
 def _contiguous(array: Array) -> Array:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _carry_out_piece(piece: Move, read: Read, memory: Array) -> None:
+    if piece.target.regroup:
+        _carry_out_regrouped(piece, read, memory)
+    else:
+        _carry_out(piece, read, strided(memory, piece.target))
 
 
 def _carry_out_regrouped(move: Move, read: Read, memory: Array) -> None:

@@ -51,7 +51,7 @@ class _Tally:
     def add(self, name: str, memory: Array) -> None:
         self._done += memory.size
         if is_floating(memory.dtype):
-            count = sum(int(np.isnan(rows).sum()) for rows in _rows(memory))
+            count = sum(_nan_count(rows) for rows in _rows(memory))
             if count:
                 self._report.nan[name] = count
         if self._progress:
@@ -62,6 +62,16 @@ def _rows(memory: Array, elements: int = 1 << 20) -> Iterator[Array]:
     flat = memory.reshape(-1)
     for start in range(0, flat.size, elements):
         yield flat[start : start + elements]
+
+
+def _nan_count(values: Array) -> int:
+    """How many values are NaN, by what is quick for their type: nearly always there is none."""
+    if values.dtype.itemsize == 2:  # NumPy widens these one by one; a NaN's bits lie above those of infinity
+        infinity = np.array(np.inf, values.dtype).view(np.uint16)
+        return int(np.count_nonzero(values.view(np.uint16) & 0x7FFF > infinity))
+    if values.dtype.itemsize > 2 and not np.isnan(values.min()):
+        return 0
+    return int(np.count_nonzero(np.isnan(values)))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RefusedError, UsageError, WeightportError
+from .flushing import flush, flushed_early
 
 
 @contextmanager
@@ -27,7 +27,8 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise WeightportError(f"{target}: cannot be written: {error.strerror}") from error
     try:
-        yield folder / target.name
+        with flushed_early(folder):
+            yield folder / target.name
         _publish(folder, target, overwrite=overwrite)
     except OSError as error:
         raise WeightportError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -47,19 +48,7 @@ def _publish(folder: Path, target: Path, *, overwrite: bool) -> None:
     written = sorted(folder.iterdir(), key=lambda path: path.name == target.name)
     for path in written:
         refuse_existing(target.parent / path.name, overwrite=overwrite)
-        _flush(path)
+        flush(path)
     for path in written:
         path.replace(target.parent / path.name)
-    _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    """Make sure that a file's (or folder's) content is on the disk. Folders cannot be flushed everywhere."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(target.parent)

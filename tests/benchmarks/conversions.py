@@ -103,6 +103,7 @@ def conversions(folder: Path, gigabytes: float) -> None:
     for source, target, template in ways:
         copied = seconds_of(lambda source=source: copy_file(folder / source, folder / "copy"))
         (folder / "copy").unlink()
+        (folder / target).unlink(missing_ok=True)
         into = ("--into", str(folder / template)) if template else ()
         seconds, peak, own = convert(folder / source, folder / target, *into)
         size = (folder / source).stat().st_size / 1e9

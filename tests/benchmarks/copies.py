@@ -1,18 +1,27 @@
-"""How fast blocks are copied and turned, in GB/s: plain NumPy, the variants that were tried, and the engine's own.
+"""How fast blocks are copied and turned, and turned into a file, in GB/s: the variants that were tried, and ours.
 
 python tests/benchmarks/copies.py
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from weightport import flushing
 from weightport.engine import copy
+from weightport.flushing import INTERVAL
+from weightport.formats import _tensor_writer
+from weightport.formats._mapping import allocate
+from weightport.formats._tensor_writer import TensorWriter
+from weightport.staging import staged
 
 SHAPES = [
     ((2048, 8192), (1, 0)),
@@ -57,7 +66,60 @@ def by_tiles(source: np.ndarray, target: np.ndarray, side: int, pad: int) -> Non
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
+    turning()
+    writing()
+
+
+def writing() -> None:
+    """Eight turned matrices of 67 MB each into a file, until they are on the disk."""
+    stored = np.random.default_rng(1).random((2048, 8192), np.float32)
+    turned = _Turned(stored)
+    table = Table(title="turned and on the disk, GB/s")
+    table.add_column("variant")
+    table.add_column("flushed at the end", justify="right")
+    table.add_column("flushed early", justify="right")
+    for name, buffer_bytes in (
+        ("in a mapping of the file", 0),
+        ("in a buffer, then written", _tensor_writer.BUFFER_BYTES),
+    ):
+        _tensor_writer.BUFFER_BYTES = buffer_bytes
+        table.add_row(name, _written(turned, 1000.0), _written(turned, INTERVAL))
+    Console().print(table)
+
+
+@dataclass(frozen=True)
+class _Turned:
+    """A matrix that is turned when it is written."""
+
+    stored: np.ndarray
+    name: str = "weight"
+    dtype: np.dtype = np.dtype("float32")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.T.shape
+
+    def fill(self, memory: np.ndarray) -> None:
+        copy(self.stored.T, memory)
+
+
+def _written(output: _Turned, interval: float) -> str:
+    flushing.INTERVAL = interval
+    count, size = 8, output.stored.nbytes
+
+    def write() -> None:
+        with tempfile.TemporaryDirectory() as folder, staged(Path(folder) / "out", overwrite=False) as path:
+            allocate(path, count * size)
+            with TensorWriter(path) as writer:
+                for index in range(count):
+                    writer.write(index * size, output)
+
+    return gigabytes_a_second(write, count * size)
+
+
+def turning() -> None:
+    """Blocks in memory."""
     table = Table(title="float32, GB/s")
     variants = ("memcpy", "plain", "16 rows", "tile 64", "tile 256", "tile 256, pad 8", "engine")
     for column in ("shape", "axes", *variants):

@@ -19,8 +19,8 @@ from ..checkpoint import Array, Contents, DType, Output
 from ..errors import CheckpointError, RefusedError
 from ._hdf5 import Dataset, Group
 from ._hdf5_storage import BFLOAT16
-from ._mapping import map_output
 from ._template import with_template
+from ._tensor_writer import TensorWriter
 
 _CHUNK = 1 << 20
 _DTYPE = "dtype"
@@ -55,8 +55,9 @@ class Frame:
     def fill(self) -> None:
         """Write the values into the file itself."""
         _reserve(self.path)
-        for place in self.places:
-            place.output.fill(map_output(self.path, place.offset, place.output.shape, place.output.dtype))
+        with TensorWriter(self.path) as writer:
+            for place in self.places:
+                writer.write(place.offset, place.output)
 
     def copy_to(self, write: Callable[[Any], object]) -> None:
         """Give the whole file, values included, to ``write`` in order; this file keeps its holes."""

@@ -9,11 +9,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import CheckpointError
+from ._checksum import crc32_of_range
 
 SIGNATURE = b"PK\x03\x04"
 MAX_RATIO = 100
@@ -66,7 +68,7 @@ class ZipDirectory:
     def read(self, name: str) -> bytes:
         """The whole content of a member. Raises CheckpointError when its size or its checksum is wrong."""
         member = self.member(name)
-        content = b"".join(self._stored_chunks(member))
+        content = b"".join(self._stored_chunks(member, 0, member.stored_size))
         if member.compressed:
             content = _inflated(content, member, f"{self.path}: member {name!r}")
         self._compare_crc(member, zlib.crc32(content))
@@ -74,11 +76,8 @@ class ZipDirectory:
 
     def check_crc(self, name: str) -> None:
         """Read an uncompressed member through in chunks. Raises CheckpointError when its checksum is wrong."""
-        crc = 0
         member = self.member(name)
-        for chunk in self._stored_chunks(member):
-            crc = zlib.crc32(chunk, crc)
-        self._compare_crc(member, crc)
+        self._compare_crc(member, crc32_of_range(member.stored_size, partial(self._stored_chunks, member)))
 
     def _compare_crc(self, member: ZipMember, crc: int) -> None:
         if crc != member.crc and self.has_checksums:
@@ -87,12 +86,12 @@ class ZipDirectory:
                 "the file is damaged; copy or download it again"
             )
 
-    def _stored_chunks(self, member: ZipMember) -> Iterator[bytes]:
+    def _stored_chunks(self, member: ZipMember, start: int, size: int) -> Iterator[bytes]:
         try:
             with self.path.open("rb") as file:
-                file.seek(member.data_offset)
-                for start in range(0, member.stored_size, _CHUNK):
-                    yield file.read(min(_CHUNK, member.stored_size - start))
+                file.seek(member.data_offset + start)
+                for done in range(0, size, _CHUNK):
+                    yield file.read(min(_CHUNK, size - done))
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
 

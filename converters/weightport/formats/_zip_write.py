@@ -1,4 +1,4 @@
-"""Writing an uncompressed zip archive whose larger members are made in the file's own memory, one at a time.
+"""Writing an uncompressed zip archive whose larger members are made one at a time, when their place is written.
 
 The layout is fixed before anything is written: every member begins at a multiple of ALIGNMENT, and the bytes depend on
 the members only. Sizes and offsets beyond 4 GB are ZIP64.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
-from ..checkpoint import Array, DType, Output
+from ..checkpoint import Output
 from ..errors import CheckpointError
-from ._mapping import allocate, map_output
+from ._checksum import crc32_of_array
+from ._mapping import allocate
+from ._tensor_writer import TensorWriter
 
 ALIGNMENT = 64
 LIMIT_32 = 0xFFFFFFFF
@@ -60,34 +59,20 @@ def write_archive(path: Path, contents: Sequence[tuple[str, Content]]) -> None:
     directory_size = sum(len(_entry(member, 0)) for member in members)
     allocate(path, end + directory_size + len(_end(len(members), directory_size, end)))
     entries = []
-    for member in members:
-        crc = _fill(path, member)
-        _store(path, member.header, _local_header(member, crc))
-        entries.append(_entry(member, crc))
+    with TensorWriter(path) as writer:
+        for member in members:
+            crc = _fill(path, member, writer)
+            _store(path, member.header, _local_header(member, crc))
+            entries.append(_entry(member, crc))
     _store(path, end, b"".join([*entries, _end(len(members), directory_size, end)]))
 
 
-def stored_fill(output: Output, place: Callable[[DType], Array]) -> Array:
-    """Have the output filled into the little-endian memory that ``place`` gives for a dtype, and return it."""
-    little = output.dtype.newbyteorder("<")
-    memory = place(little)
-    if little == output.dtype:
-        output.fill(memory)
-    else:
-        values = np.empty(output.shape, output.dtype)
-        output.fill(values)
-        memory[...] = values
-    return memory
-
-
-def _fill(path: Path, member: _Member) -> int:
+def _fill(path: Path, member: _Member, writer: TensorWriter) -> int:
     """Put the content into its place. Returns its checksum."""
     if isinstance(member.content, bytes):
         _store(path, member.data, member.content)
         return zlib.crc32(member.content)
-    output = member.content
-    memory = stored_fill(output, partial(map_output, path, member.data, output.shape))
-    return zlib.crc32(memory.reshape(-1).view(np.uint8).data)
+    return crc32_of_array(writer.write(member.data, member.content))
 
 
 def _store(path: Path, offset: int, data: bytes) -> None:

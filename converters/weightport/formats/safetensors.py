@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ..checkpoint import Contents, LazyTensor, Output
 from ..errors import CheckpointError, RefusedError
-from ._mapping import allocate, map_array, map_output
+from ._mapping import allocate, map_array
 from ._safetensors_dtypes import NAME_OF_DTYPE, RANK
 from ._safetensors_header import LENGTH, MAX_HEADER, METADATA, Header, read_header
 from ._safetensors_shards import SUFFIX, WEIGHT_MAP, index_text, read_shards, shard_names, split
 from ._template import with_template
-from ._zip_write import stored_fill
+from ._tensor_writer import TensorWriter
 
 NAME = "safetensors"
 FRAMEWORK = "torch"
@@ -108,8 +108,9 @@ def _write_file(path: Path, outputs: Sequence[Output], metadata: Mapping[str, st
         entry = {"dtype": names[output.name], "shape": list(output.shape), "data_offsets": [places[-1], end]}
         header[output.name] = entry
     start = _write_header(path, header, end)
-    for output, place in zip(ordered, places, strict=True):
-        stored_fill(output, partial(map_output, path, start + place, output.shape))
+    with TensorWriter(path) as writer:
+        for output, place in zip(ordered, places, strict=True):
+            writer.write(start + place, output)
 
 
 def _type_name(output: Output) -> str:

@@ -1,0 +1,70 @@
+"""The CRC-32 of large contents, whose parts are summed side by side.
+
+The checksum of a whole follows from those of its parts. Source: ``crc32_combine`` of https://github.com/madler/zlib,
+crc32.c: the first part's checksum is multiplied by x to the power of 8 for each byte that follows, modulo the
+polynomial.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from ..checkpoint import Array
+from ..threads import WORKERS, side_by_side
+
+_POLYNOMIAL = 0xEDB88320
+_ONE = 1 << 31
+_SMALL = 1 << 22
+
+
+def crc32_of_array(array: Array) -> int:
+    """The CRC-32 of a C-contiguous array's bytes."""
+    data = array.reshape(-1).view("u1").data
+    return crc32_of_range(data.nbytes, lambda start, size: iter([data[start : start + size]]))
+
+
+def crc32_of_range(size: int, chunks: Callable[[int, int], Iterator[bytes | memoryview]]) -> int:
+    """The CRC-32 of ``size`` bytes; ``chunks(start, size)`` gives a part of them, piece by piece."""
+    count = WORKERS if size >= _SMALL else 1
+    step = -(-size // count)
+    sizes = [min(step, size - start) for start in range(0, size, step)] if size else [0]
+    sums = side_by_side([partial(_sum, chunks, index * step, length) for index, length in enumerate(sizes)])
+    total = 0
+    for checksum, length in zip(sums, sizes, strict=True):
+        total = combine(total, checksum, length)
+    return total
+
+
+def combine(first: int, second: int, length: int) -> int:
+    """The checksum of two parts, of which the second has ``length`` bytes."""
+    return _multiply(_power(8 * length), first) ^ second
+
+
+def _sum(chunks: Callable[[int, int], Iterator[bytes | memoryview]], start: int, size: int) -> int:
+    checksum = 0
+    for chunk in chunks(start, size):
+        checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def _multiply(one: int, other: int) -> int:
+    """The product of two polynomials; the highest bit is the coefficient of 1."""
+    product = 0
+    for shift in range(31, -1, -1):
+        if one >> shift & 1:
+            product ^= other
+        other = other >> 1 ^ (_POLYNOMIAL if other & 1 else 0)
+    return product
+
+
+def _power(exponent: int) -> int:
+    """x to this power."""
+    result, square = _ONE, _ONE >> 1
+    while exponent:
+        if exponent & 1:
+            result = _multiply(square, result)
+        square = _multiply(square, square)
+        exponent >>= 1
+    return result
