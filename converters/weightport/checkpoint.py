@@ -92,6 +92,19 @@ class Contents:
 
 
 @dataclass(frozen=True)
+class FeatureMap:
+    """A feature map that one axis of a layer runs over: its number of channels, and where they stand in it.
+
+    ``order`` is ``last`` (all channels of the first place, then of the second ...) or ``first`` (all places of the
+    first channel, then of the second ...). The places are in the same order either way, so only their number counts,
+    and the axis' length tells it.
+    """
+
+    channels: int
+    order: str
+
+
+@dataclass(frozen=True)
 class Layer:
     """One parametric layer: its name, what it is, and the stored tensor behind each tensor of its layout.
 
@@ -101,8 +114,9 @@ class Layer:
     the file says; a setting that is not known is absent. ``storage`` has what the layout's alternatives depend on and
     the mathematics does not (``transB`` of an ONNX Gemm). ``layout`` names the layout (``keras_cudnn.lstm``) where it
     is not the framework's own of the kind. ``sizes`` are those that the file states and no shape tells (the number of
-    heads, the feature map that a dense layer flattens). ``notes`` are facts about the layer that its weights cannot
-    carry and that no setting of the kind names.
+    heads). ``notes`` are facts about the layer that its weights cannot carry and that no setting of the kind names.
+    ``flattened`` has the axes that run over a feature map, or the reason why the file does not tell whether one does;
+    None where the file does not say how layers feed one another.
     """
 
     name: str
@@ -113,6 +127,7 @@ class Layer:
     notes: tuple[str, ...] = ()
     layout: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
+    flattened: Mapping[str, FeatureMap | str] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,12 @@ import numpy as np
 from .checkpoint import Checkpoint, DType, Layer, Output, Setting
 from .engine import settle
 from .errors import RefusedError, UsageError
+from .feature_maps import agree_on_maps, maps_of
+from .flattening import flattened_view_for
 from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
 from .layouts import Layout, layout_named
+from .mapping import NameMap, name_map
 from .match import Pair, Side, match
 from .opening import PathLike, open_checkpoint
 from .outputs import Progress, SameTensor, outputs
@@ -28,7 +31,6 @@ from .report import LayerReport, Report
 from .settings import apart_settings, differing, unsupported
 from .staging import refuse_existing, staged
 from .translation import target_roles
-from .views import view_for
 
 METADATA_KEY = "weightport"
 
@@ -38,7 +40,7 @@ def convert(
     target: Any,
     *,
     into: Any = None,
-    mapping: PathLike | Mapping[str, str] | None = None,
+    mapping: PathLike | Mapping[str, str] | NameMap | None = None,
     from_framework: str | None = None,
     to_framework: str | None = None,
     dtype: str | None = None,
@@ -52,7 +54,7 @@ def convert(
     """Convert the weights of ``source`` into ``target``; each is a path or a live model.
 
     :param into: a template: a file (or live model) that has the target's structure, names and format.
-    :param mapping: pairs of layer names, or a TOML file with them under ``[layers]``.
+    :param mapping: pairs of layer names, or a mapping file (see :mod:`weightport.mapping`) that has more to say.
     :param dtype: what floating-point tensors become; by default each keeps its own.
     :param allow: settings that the target's framework cannot run and that are carried all the same.
     :param allow_unused: glob patterns of source tensors that may stay behind.
@@ -64,7 +66,7 @@ def convert(
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
     job = _Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
     wanted = _dtype(dtype)
-    layers = list(_paired_layers(job, _mapping(mapping), tuple(allow), wanted))
+    layers = list(_paired_layers(job, name_map(mapping), tuple(allow), wanted))
     same = _same_tensors(job, layers, wanted)
     report = _report(job, layers, same)
     _refuse_incomplete(report, job, tuple(allow_unused), tuple(allow_missing))
@@ -144,9 +146,7 @@ class _PairedLayer:
     report: LayerReport
 
 
-def _paired_layers(
-    job: _Job, mapping: Mapping[str, str], allow: tuple[str, ...], dtype: DType | None
-) -> Iterator[_PairedLayer]:
+def _paired_layers(job: _Job, mapping: NameMap, allow: tuple[str, ...], dtype: DType | None) -> Iterator[_PairedLayer]:
     if job.identity:
         return
     source = Side(job.source)
@@ -156,10 +156,10 @@ def _paired_layers(
         pairs = [Pair(_only_kind(job.source, layer), (layer,), (layer,), "name") for layer in job.source.layers]
     else:
         target = Side(job.template)
-        pairs = match(source, target, mapping)
+        pairs = match(source, target, mapping.layers)
     for pair in pairs:
         try:
-            yield _pair_layers(job, source, target, pair, allow, dtype)
+            yield _pair_layers(job, source, target, pair, mapping, allow, dtype)
         except RefusedError as error:
             problems += [f"{_names(pair)}: {problem}" for problem in error.problems or [str(error)]]
     if problems:
@@ -180,15 +180,26 @@ def _names(pair: Pair) -> str:
 
 
 def _pair_layers(
-    job: _Job, source: Side, target: Side | None, pair: Pair, allow: tuple[str, ...], dtype: DType | None
+    job: _Job,
+    source: Side,
+    target: Side | None,
+    pair: Pair,
+    mapping: NameMap,
+    allow: tuple[str, ...],
+    dtype: DType | None,
 ) -> _PairedLayer:
     layout = layout_named(_target_layout(job, pair))
+    pair, turned = agree_on_maps(source, target, pair, layout, mapping)
     sources = source.parts(pair.sources, pair.kind)
     settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
     problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allow)]
     if problems:
         raise RefusedError("", list(dict.fromkeys(problems)))
-    targets = target.parts(pair.targets, pair.kind) if target else [_fresh_part(job.framework, layout, sources[0])]
+    targets = (
+        target.parts(pair.targets, pair.kind)
+        if target
+        else [_fresh_part(job.framework, layout, sources[0], pair.targets[0])]
+    )
     _refuse_other_structure(layout, settings, targets[0].view.settings)
     plan = plan_layer(
         sources, targets, {**settings, **targets[0].view.settings}, lambda name: job.source.tensors[name].dtype, dtype
@@ -200,7 +211,7 @@ def _pair_layers(
         targets=tuple(part.name for part in targets),
         paired_by=pair.how,
         verdict=plan.verdict,
-        notes=(*plan.notes, *(note for layer in pair.sources for note in layer.notes)),
+        notes=(*turned, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
         settings=_stated(layout, pair.sources[0], settings),
         differs=tuple(differs),
     )
@@ -218,10 +229,11 @@ def _target_layout(job: _Job, pair: Pair) -> str:
     return own or f"{job.framework.NAME}.{pair.kind}"
 
 
-def _fresh_part(framework: Framework, layout: Layout, source: Part) -> Part:
+def _fresh_part(framework: Framework, layout: Layout, source: Part, target: Layer) -> Part:
     """The target's layer laid out anew under the source layer's name."""
     view = source.view
-    fresh = view_for(layout, target_roles(layout, view.roles), view.counts, view.sizes, view.settings)
+    roles = target_roles(layout, view.roles)
+    fresh = flattened_view_for(layout, roles, view.counts, view.sizes, view.settings, maps_of(target))
     return Part(source.name, fresh, {local: framework.tensor_name(source.name, local) for local in fresh.shapes})
 
 
@@ -319,11 +331,3 @@ def _dtype(name: str | None) -> DType | None:
         raise UsageError(
             f"no dtype {name!r}; known are float32, float16, float64, bfloat16, float8_e4m3fn ..."
         ) from None
-
-
-def _mapping(mapping: PathLike | Mapping[str, str] | None) -> Mapping[str, str]:
-    if mapping is None or isinstance(mapping, Mapping):
-        return mapping or {}
-    from .mapping import read_mapping
-
-    return read_mapping(Path(mapping))

@@ -58,7 +58,8 @@ class Kind:
     """A kind of layer as mathematics.
 
     ``equal`` has pairs of sized axes that must agree; ``stacked`` the axes whose size, in every stacked layer after
-    the first, is the product of others (what a layer takes in is what the layer below gives out).
+    the first, is the product of others (what a layer takes in is what the layer below gives out); ``flattened`` the
+    axes that may run over a feature map, places and channels in one.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Kind:
     stacked: Mapping[str, tuple[str, ...]]
     roles: Mapping[str, Role]
     settings: Mapping[str, Setting]
+    flattened: tuple[str, ...] = ()
 
     def is_labelled(self, axis: str) -> bool:
         """Whether the axis has named places rather than a size."""
@@ -147,7 +149,7 @@ def load_kinds(path: Path) -> Mapping[str, Kind]:
 
 
 def _kind(name: str, table: Table) -> Kind:
-    Table(table.where, table.values, frozenset({"labels", "equal", "stacked", "roles", "settings"}))
+    Table(table.where, table.values, frozenset({"labels", "equal", "stacked", "flattened", "roles", "settings"}))
     labels_table = table.table("labels")
     counted = frozenset(axis for axis, value in labels_table.values.items() if value == COUNTED)
     labels = {axis: labels_table.names(axis) for axis in labels_table.values if axis not in counted}
@@ -162,6 +164,7 @@ def _kind(name: str, table: Table) -> Kind:
         stacked=MappingProxyType({axis: table.table("stacked").names(axis) for axis in table.table("stacked").values}),
         roles=MappingProxyType({role: _role(role, roles, labels, counted) for role in roles.values}),
         settings=MappingProxyType(dict(table.table("settings").values)),
+        flattened=table.names("flattened"),
     )
     _check_equal(kind, table)
     return kind
@@ -220,6 +223,7 @@ def _check_equal(kind: Kind, table: Table) -> None:
     for key, named in (
         ("equal", {*kind.equal, *kind.equal.values()}),
         ("stacked", set(kind.stacked)),
+        ("flattened", set(kind.flattened)),
         ("frees", freed),
     ):
         for axis in named:

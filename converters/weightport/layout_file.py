@@ -14,7 +14,8 @@ from .layouts import ONLY, Layout, PartLayout, Run, TensorLayout
 from .notation import Axes, axis_names, parse_axes
 
 VERIFIED = ("recorded", "source")
-_FILE_KEYS = ("title", "verified", "source")
+_FILE_KEYS = ("title", "verified", "source", "channels")
+CHANNELS = ("first", "last")
 _LAYOUT_KEYS = frozenset(
     {"kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"}
 )
@@ -31,6 +32,8 @@ def layouts_from(content: Mapping[str, Any], framework: str, kinds: Mapping[str,
     """The layouts that a file's content describes. Raises LayoutError naming file, table and key."""
     file = f"{framework}.toml"
     facts = {key: Table(file, content).text(key) for key in _FILE_KEYS if key in content}
+    if facts.get("channels", "first") not in CHANNELS:
+        raise LayoutError(f"{file} channels: must be {' or '.join(CHANNELS)}, found {facts['channels']!r}")
     layouts = {}
     for name, values in content.items():
         if name not in facts:
@@ -65,6 +68,7 @@ def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], 
         title=facts.get("title", framework),
         verified=_verified(table, facts),
         source=table.text("source") if "source" in table.values else facts.get("source", ""),
+        channels=facts.get("channels", ""),
     )
     _check_tensors(layout, table)
     return layout

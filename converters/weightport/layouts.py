@@ -100,6 +100,7 @@ class Layout:
     ``lacks`` values that it cannot, ``ties`` settings that it has one value for; ``equal`` sized axes that
     are the product of others in it; ``storage`` the values of settings that change the storage only. Mathematics =
     sign x stored + added constant.
+    ``channels`` says where the channels of a feature map stand when the framework flattens it: ``first`` or ``last``.
     ``verified`` says how the layout is known: ``recorded`` from the running framework or read in its ``source``.
     """
 
@@ -120,6 +121,7 @@ class Layout:
     title: str = ""
     verified: str = ""
     source: str = ""
+    channels: str = ""
 
     @property
     def name(self) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from .checkpoint import Checkpoint, Layer
+from .checkpoint import Checkpoint, FeatureMap, Layer
 from .errors import LayoutError, RefusedError, UsageError
+from .flattening import flattened_view_of
 from .kinds import all_kinds
 from .layouts import layout_named
+from .notation import SPATIAL
 from .planner import Part, size_problems
-from .views import View, view_of
+from .views import View
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,46 @@ class Side:
         self.free = {layer.name: layer for layer in self.checkpoint.layers}
 
     def view(self, layer: Layer, kind: str) -> View:
-        """The layer's view as that kind. Raises LayoutError naming the file and the layer where it does not fit."""
+        """The layer's view as that kind, whatever its rows follow: pairing looks at whole axes.
+
+        Raises LayoutError naming the file and the layer where it does not fit."""
         key = (layer.name, kind)
         if key not in self._views:
-            self._views[key] = layer_view(self.checkpoint, layer, kind)
+            self._views[key] = layer_view(self.checkpoint, replace(layer, flattened=None), kind)
         return self._views[key]
 
     def parts(self, layers: Sequence[Layer], kind: str) -> list[Part]:
         """The layers as parts of one stack."""
-        counts = [self.view(layer, kind).counts.get("layer", 1) for layer in layers]
-        starts = [0, *accumulate(counts)]
+        views = [self._part_view(layer, kind) for layer in layers]
+        starts = [0, *accumulate(view.counts.get("layer", 1) for view in views)]
         return [
-            Part(layer.name, self.view(layer, kind), layer.tensors, start)
-            for layer, start in zip(layers, starts, strict=False)
+            Part(layer.name, view, layer.tensors, start)
+            for layer, view, start in zip(layers, views, starts, strict=False)
         ]
+
+    def _part_view(self, layer: Layer, kind: str) -> View:
+        return layer_view(self.checkpoint, layer, kind) if layer.flattened else self.view(layer, kind)
+
+    def channels_before(self, layer: Layer) -> list[tuple[int, str]]:
+        """The channels, and the name, of the convolution that gives this layer its features where nothing else does;
+        of every convolution, where the file does not have its layers in order."""
+        layers = self.checkpoint.layers
+        if not self.checkpoint.contents.ordered:
+            return [found for one in layers if (found := self._channels(one))]
+        at = next((index for index, one in enumerate(layers) if one.name == layer.name), 0)
+        for one in reversed(layers[:at]):
+            found = self._channels(one)
+            if found or set(self.view(one, one.kinds[0]).sizes[0]) != {"channel"}:
+                return [found] if found else []
+        return []
+
+    def _channels(self, layer: Layer) -> tuple[int, str] | None:
+        """The channels that a convolution gives, None for what is none."""
+        view = self.view(layer, layer.kinds[0])
+        if not any(block for block in view.sizes[0] if block.startswith(SPATIAL)):
+            return None
+        size = view.sizes[0].get("out", view.sizes[0].get("unit"))
+        return (size, layer.name) if size else None
 
     def named(self, name: str) -> Layer:
         """The layer of that name. Raises UsageError listing what there is."""
@@ -64,8 +92,10 @@ def layer_view(checkpoint: Checkpoint, layer: Layer, kind: str) -> View:
     """The view of one layer as that kind. Raises LayoutError naming the file and the layer where it does not fit."""
     layout = layout_named(layer.layout or f"{checkpoint.framework}.{kind}")
     shapes = {local: checkpoint.tensors[name].shape for local, name in layer.tensors.items()}
+    maps = {axis: found for axis, found in (layer.flattened or {}).items() if isinstance(found, FeatureMap)}
+    own = {axis: found for axis, found in maps.items() if axis in layout.kind.flattened}
     try:
-        return view_of(layout, shapes, layer.settings, layer.storage, layer.sizes)
+        return flattened_view_of(layout, shapes, layer.settings, layer.storage, layer.sizes, own)
     except LayoutError as error:
         raise type(error)(f"{checkpoint.contents.origin}: layer {layer.name!r}: {error}") from error
 
@@ -158,8 +188,15 @@ def _stacks(
         if len(ends) > 1 and not side.checkpoint.contents.ordered:
             return None
     pairs = list(_aligned(kind, (sources, ours), (targets, theirs)))
-    fits = all(not size_problems(source.parts(p.sources, kind), target.parts(p.targets, kind)) for p in pairs)
+    fits = all(
+        not size_problems(_whole_parts(source, p.sources, kind), _whole_parts(target, p.targets, kind)) for p in pairs
+    )
     return pairs if fits else None
+
+
+def _whole_parts(side: Side, layers: Sequence[Layer], kind: str) -> list[Part]:
+    """The parts of a stack, of whatever feature maps their rows follow."""
+    return side.parts([replace(layer, flattened=None) for layer in layers], kind)
 
 
 def _aligned(

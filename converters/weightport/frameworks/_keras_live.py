@@ -46,6 +46,7 @@ def live_contents(model: Any) -> Contents:
         description={
             "keras_version": keras.__version__,
             "config": {"class_name": type(model).__name__, "config": {"name": model.name, "layers": layers}},
+            "graph": _graph(model),
             "dialect": "layers",
             "groups": {leaf.name: {"weights": [names[id(variable)] for variable in leaf.weights]} for leaf in leaves},
             "optimizer": [],
@@ -118,6 +119,13 @@ def _config(layer: Any) -> Mapping[str, Any] | None:
     except NotImplementedError:
         return None
     return config
+
+
+def _graph(model: Any) -> Mapping[str, Any] | None:
+    """The config of a model that says how its layers feed one another; of a subclassed model there is none."""
+    is_graph = any(cls.__name__ in ("Functional", "Sequential") for cls in type(model).__mro__)
+    config = _config(model) if is_graph else None
+    return {"class_name": type(model).__name__, "config": config} if config is not None else None
 
 
 def _parts(layer: Any) -> list[Any]:

@@ -6,6 +6,7 @@ a name becomes ``.`` too. The Contents of a Keras checkpoint are described by
     keras_version   the Keras that wrote it, None where the file does not say
     backend         the backend that it ran on, where the file says so
     config          the model's config, None for files of weights only
+    graph           the config that says how the layers feed one another, where it is another one
     dialect         "objects": groups are paths of a tree of objects; "layers": groups are the layers of the model
     groups          the tensors of each group in their order, and the user's name of an object where the file has it
     optimizer       the tensors that belong to an optimizer
@@ -13,14 +14,15 @@ a name becomes ``.`` too. The Contents of a Keras checkpoint are described by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..checkpoint import Contents, Layer, Output, Structure
 from ..errors import CheckpointError, UsageError
 from ._keras_classes import Writer
-from ._keras_config import major_version
+from ._keras_config import entry_of, major_version
+from ._keras_flow import flattened_axes
 from ._keras_legacy import legacy_structure
 from ._keras_live import live_contents, load_live
 from ._keras_objects import objects_structure
@@ -44,7 +46,8 @@ def structure(contents: Contents) -> Structure:
         raise CheckpointError(f"{contents.origin}: {error}") from error
     covered = {*found.skipped, *found.unknown, *(name for layer in found.layers for name in layer.tensors.values())}
     lost = dict.fromkeys((name for name in contents.tensors if name not in covered), "it is in no group of the model")
-    return replace(found, layers=tuple(_distinct(found.layers)), unknown={**found.unknown, **lost})
+    layers = _with_feature_maps(_distinct(found.layers), description)
+    return replace(found, layers=tuple(layers), unknown={**found.unknown, **lost})
 
 
 def tensor_name(layer: str, tensor: str) -> str:
@@ -65,6 +68,13 @@ def read_live(model: Any) -> Contents:
 def write_live(model: Any, tensors: Sequence[Output]) -> None:
     """Assign each tensor to its variable, once all of them are made and fit."""
     load_live(model, tensors)
+
+
+def _with_feature_maps(layers: Sequence[Layer], description: Mapping[str, Any]) -> list[Layer]:
+    """The layers with what the model's graph says of the feature maps that their axes run over."""
+    root = entry_of(description.get("graph", description.get("config")))
+    found = flattened_axes(root) if root is not None else None
+    return [replace(layer, flattened=found[layer.name]) if found and layer.name in found else layer for layer in layers]
 
 
 def _distinct(layers: Sequence[Layer]) -> list[Layer]:
