@@ -85,7 +85,7 @@ def writing() -> None:
     ):
         _tensor_writer.BUFFER_BYTES = buffer_bytes
         table.add_row(name, _written(turned, 1000.0), _written(turned, INTERVAL))
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,10 @@ class _Turned:
 
     stored: np.ndarray
     name: str = "weight"
-    dtype: np.dtype = np.dtype("float32")
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.stored.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,7 +142,7 @@ def turning() -> None:
                 actions[name] = lambda s=source, t=target, side=side, pad=pad: by_tiles(s, t, side, pad)
         figures = [gigabytes_a_second(actions[name], stored.nbytes) if name in actions else "" for name in variants]
         table.add_row("x".join(map(str, shape)), "".join(map(str, axes)), *figures)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
