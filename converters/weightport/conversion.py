@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from .plan import LayerPlan, Plan
 from .planner import Part, is_floating, plan_layer
 from .report import LayerReport, Report
 from .settings import apart_settings, differing, unsupported
+from .shards import byte_size, sharded_format
 from .staging import refuse_existing, staged
 from .translation import target_roles
 
@@ -44,6 +46,7 @@ def convert(
     from_framework: str | None = None,
     to_framework: str | None = None,
     dtype: str | None = None,
+    shard_size: int | str | None = None,
     allow: Iterable[str] = (),
     allow_unused: Iterable[str] = (),
     allow_missing: Iterable[str] = (),
@@ -56,6 +59,7 @@ def convert(
     :param into: a template: a file (or live model) that has the target's structure, names and format.
     :param mapping: pairs of layer names, or a mapping file (see :mod:`weightport.mapping`) that has more to say.
     :param dtype: what floating-point tensors become; by default each keeps its own.
+    :param shard_size: the most bytes of tensors in one shard (``"5GB"``), where the target is an index of shards.
     :param allow: settings that the target's framework cannot run and that are carried all the same.
     :param allow_unused: glob patterns of source tensors that may stay behind.
     :param allow_missing: glob patterns of target tensors that may keep the template's values.
@@ -65,14 +69,14 @@ def convert(
     Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
     job = _Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
-    wanted = _dtype(dtype)
+    wanted, shard_bytes = _dtype(dtype), job.shard_bytes(shard_size)
     layers = list(_paired_layers(job, name_map(mapping), tuple(allow), wanted))
     same = _same_tensors(job, layers, wanted)
     report = _report(job, layers, same)
     _refuse_incomplete(report, job, tuple(allow_unused), tuple(allow_missing))
     if not dry_run:
         tensors = outputs(job.source, report, [*report.plan.tensors, *same], progress)
-        job.write(tensors, _metadata(report), overwrite=overwrite)
+        job.write(tensors, _metadata(report), shard_bytes, overwrite=overwrite)
         report.written = True
     return report
 
@@ -129,14 +133,25 @@ class _Job:
     def target_name(self) -> str:
         return str(self.target) if self.format else f"live {type(self.target).__name__}"
 
-    def write(self, outputs: Sequence[Output], metadata: Mapping[str, str], *, overwrite: bool) -> None:
+    def shard_bytes(self, size: int | str | None) -> int | None:
+        """The size of a shard. Raises UsageError where the target cannot have any."""
+        if size is not None:
+            sharded_format(self.format, Path(self.target_name))
+        return None if size is None else byte_size(size)
+
+    def write(
+        self, outputs: Sequence[Output], metadata: Mapping[str, str], shard_bytes: int | None, *, overwrite: bool
+    ) -> None:
         if self.format is None:
             self.framework.write_live(self.target, outputs)
             return
         template = self.source if self.identity else self.template
         contents = template.contents if template and template.contents.format != "live" else None
+        write = self.format.write
+        if shard_bytes is not None:
+            write = partial(sharded_format(self.format, self.target).write_shards, shard_bytes=shard_bytes)
         with staged(self.target, overwrite=overwrite) as path:
-            self.format.write(path, outputs, template=contents, metadata=metadata)
+            write(path, outputs, template=contents, metadata=metadata)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def header_mutated(data: bytes, chance: random.Random) -> bytes:
 def index_in(folder: Path) -> bytes:
     tensors = [stored(np.full(4, number, np.float32), f"t{number}") for number in range(5)]
     index = folder / "m.safetensors.index.json"
-    safetensors_format.write(index, tensors, template=None, metadata={}, shard_bytes=32)
+    safetensors_format.write_shards(index, tensors, template=None, metadata={}, shard_bytes=32)
     return index.read_bytes()
 
 

@@ -212,7 +212,7 @@ INDEX = "m.safetensors.index.json"
 
 def shards(folder: Path, limit: int = 32) -> Path:
     tensors = [stored(array, name) for name, array in SHARDED.items()]
-    fmt.write(folder / INDEX, tensors, template=None, metadata={"k": "v"}, shard_bytes=limit)
+    fmt.write_shards(folder / INDEX, tensors, template=None, metadata={"k": "v"}, shard_bytes=limit)
     return folder / INDEX
 
 

@@ -20,6 +20,7 @@ from ._common import print_json, progress_bar, with_json
 @click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose layouts the source follows.")
 @click.option("--to", "to_framework", metavar="FRAMEWORK", help="Whose layouts the target follows.")
 @click.option("--dtype", help="What floating-point tensors become (float16, bfloat16, float32 ...).")
+@click.option("--shard-size", metavar="SIZE", help="The most of a shard (5GB), for a target named like an index.")
 @click.option("--allow", multiple=True, metavar="SETTING", help="Carry weights that need a setting the target lacks.")
 @click.option("--allow-unused", multiple=True, metavar="GLOB", help="Source tensors that may stay behind.")
 @click.option("--allow-missing", multiple=True, metavar="GLOB", help="Target tensors that may keep their values.")
@@ -32,6 +33,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, **optio
     \b
     .keras .weights.h5 .h5           Keras      (needs --into, unless the source is Keras)
     .pt .pth .safetensors            PyTorch
+    .safetensors.index.json          PyTorch, in shards (--shard-size)
     .onnx                            ONNX       (needs --into)
 
     \b

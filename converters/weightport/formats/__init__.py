@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from ..checkpoint import Contents, Output
 from ..errors import CheckpointError, UsageError
@@ -35,6 +35,25 @@ class Format(Protocol):
     ) -> None:
         """Write a new file at ``path``, which does not exist yet. Tensors of the template that ``tensors`` does
         not name are carried over. ``metadata`` is stored where the format has a place for text."""
+        ...
+
+
+@runtime_checkable
+class ShardedFormat(Format, Protocol):
+    """A format that can spread a checkpoint over several files, beside an index whose name ends in INDEX_SUFFIX."""
+
+    INDEX_SUFFIX: str
+
+    def write_shards(
+        self,
+        path: Path,
+        tensors: Sequence[Output],
+        *,
+        template: Contents | None,
+        metadata: Mapping[str, str],
+        shard_bytes: int,
+    ) -> None:
+        """Write the index ``path`` and shards of at most ``shard_bytes`` bytes of tensors beside it."""
         ...
 
 

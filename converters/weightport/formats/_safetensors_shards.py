@@ -14,7 +14,7 @@ from ..checkpoint import Output
 from ..errors import CheckpointError
 from ._safetensors_header import MAX_SHOWN, Header, parse_json, read_header
 
-SUFFIX = ".safetensors.index.json"
+INDEX_SUFFIX = ".safetensors.index.json"
 WEIGHT_MAP = "weight_map"
 MAX_INDEX = 100_000_000
 
@@ -51,7 +51,7 @@ def split(tensors: Sequence[Output], shard_bytes: int) -> list[list[Output]]:
 
 def shard_names(index: Path, count: int) -> Iterator[str]:
     """``model-00001-of-00003.safetensors`` and so on, for ``model.safetensors.index.json``."""
-    stem = index.name.removesuffix(SUFFIX) or "model"
+    stem = index.name.removesuffix(INDEX_SUFFIX) or "model"
     return (f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1))
 
 

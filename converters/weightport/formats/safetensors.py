@@ -13,13 +13,13 @@ from ..errors import CheckpointError, RefusedError
 from ._mapping import allocate, map_array
 from ._safetensors_dtypes import NAME_OF_DTYPE, RANK
 from ._safetensors_header import LENGTH, MAX_HEADER, METADATA, Header, read_header
-from ._safetensors_shards import SUFFIX, WEIGHT_MAP, index_text, read_shards, shard_names, split
+from ._safetensors_shards import INDEX_SUFFIX, WEIGHT_MAP, index_text, read_shards, shard_names, split
 from ._template import with_template
 from ._tensor_writer import TensorWriter
 
 NAME = "safetensors"
 FRAMEWORK = "torch"
-SUFFIXES: tuple[str, ...] = (".safetensors", SUFFIX)
+SUFFIXES: tuple[str, ...] = (".safetensors", INDEX_SUFFIX)
 
 SHARD_BYTES = 5_000_000_000
 HEADER_ALIGNMENT = 8
@@ -52,28 +52,36 @@ def read(path: Path) -> Contents:
     return Contents(str(path), NAME, FRAMEWORK, tensors, ordered=False, metadata=metadata)
 
 
-def write(
+def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, metadata: Mapping[str, str]) -> None:
+    """Write one file, or an index and its shards where ``path`` is named like an index.
+
+    The bytes are those that the reference writer would write. The template's metadata is kept where ``metadata``
+    has nothing of the same name."""
+    if path.name.endswith(INDEX_SUFFIX):
+        write_shards(path, tensors, template=template, metadata=metadata, shard_bytes=SHARD_BYTES)
+    else:
+        _write_file(path, with_template(tensors, template), _text(template, metadata))
+
+
+def write_shards(
     path: Path,
     tensors: Sequence[Output],
     *,
     template: Contents | None,
     metadata: Mapping[str, str],
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int,
 ) -> None:
-    """Write one file, or an index and shards of at most ``shard_bytes`` where ``path`` is named like an index.
-
-    The bytes are those that the reference writer would write. The template's metadata is kept where ``metadata``
-    has nothing of the same name."""
-    outputs = with_template(tensors, template)
-    text = {**_FORMAT, **(template.metadata if template else {}), **metadata}
-    if not path.name.endswith(SUFFIX):
-        _write_file(path, outputs, text)
-        return
-    parts = split(outputs, shard_bytes)
+    """Write the index ``path`` and shards of at most ``shard_bytes`` bytes of tensors; a larger tensor has a shard of
+    its own."""
+    parts = split(with_template(tensors, template), shard_bytes)
     shards = dict(zip(shard_names(path, len(parts)), parts, strict=True))
     for name, part in shards.items():
-        _write_file(path.with_name(name), part, text)
+        _write_file(path.with_name(name), part, _text(template, metadata))
     _write_new(path, index_text(shards).encode())
+
+
+def _text(template: Contents | None, metadata: Mapping[str, str]) -> dict[str, str]:
+    return {**_FORMAT, **(template.metadata if template else {}), **metadata}
 
 
 def _tensors(path: Path, header: Header) -> dict[str, LazyTensor]:
@@ -90,7 +98,7 @@ def _blank_then_brace(text: bytes) -> bool:
 def _is_index(path: Path, head: bytes) -> bool:
     if not _blank_then_brace(head):
         return False
-    if path.name.endswith(SUFFIX):
+    if path.name.endswith(INDEX_SUFFIX):
         return True
     with path.open("rb") as file:
         text = file.read(_INDEX_HEAD)
