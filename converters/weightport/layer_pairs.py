@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from pathlib import Path
 
 from .checkpoint import Array, Checkpoint, Layer, Setting
 from .engine import Read
 from .kinds import Kind, all_kinds
 from .logical import logical_arrays
-from .mapping import read_mapping
+from .mapping import name_map
 from .match import Pair, Side, match
 from .opening import PathLike
 from .planner import Part
@@ -78,8 +77,7 @@ def pair_layers(a: Checkpoint, b: Checkpoint, mapping: PathLike | Mapping[str, s
     Reads no tensor. Raises RefusedError, naming the candidates, where more than one pairing is possible, and
     LayoutError where a layer's tensors do not fit its layout."""
     side_a, side_b = Side(a), Side(b)
-    names = mapping if isinstance(mapping, Mapping) else read_mapping(Path(mapping)) if mapping is not None else {}
-    pairs = tuple(_pair(side_a, side_b, pair) for pair in match(side_a, side_b, names))
+    pairs = tuple(_pair(side_a, side_b, pair) for pair in match(side_a, side_b, name_map(mapping).layers))
     return PairedLayers(pairs, tuple(side_a.free.values()), tuple(side_b.free.values()))
 
 

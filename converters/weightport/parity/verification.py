@@ -7,6 +7,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, WeightportError
+from ..mapping import name_map
 from ..match import Pair, Side, match
 from ..opening import PathLike, open_checkpoint
 from .model_depth import ModelRuns, Question, compare_layers, compare_outputs, run_both
@@ -41,7 +42,7 @@ def verify(
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
     question = Question(inputs, rtol, atol, seed, layers)
     ours, theirs = open_checkpoint(a), open_checkpoint(b)
-    pairs, missing, problem = _pairs(ours, theirs, _mapping(mapping))
+    pairs, missing, problem = _pairs(ours, theirs, name_map(mapping).layers)
     try:
         runs = run_both(runner_of(a, ours), runner_of(b, theirs), pairs, question)
     except UnreachableError as error:
@@ -62,16 +63,6 @@ def verify(
         inputs=_turns(runs),
         tolerance=_tolerance(runs, question),
     )
-
-
-def _mapping(mapping: PathLike | Mapping[str, str] | None) -> Mapping[str, str]:
-    if mapping is None or isinstance(mapping, Mapping):
-        return mapping or {}
-    from pathlib import Path
-
-    from ..mapping import read_mapping
-
-    return read_mapping(Path(mapping))
 
 
 def _pairs(ours: Checkpoint, theirs: Checkpoint, mapping: Mapping[str, str]) -> tuple[list[Pair], tuple[str, ...], str]:
