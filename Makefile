@@ -10,7 +10,7 @@ OUT    := demo-output
 demo: .venv/demo-ready
 	rm -rf $(OUT) && mkdir $(OUT)
 	.venv/bin/weightport inspect $(MODEL)
-	.venv/bin/weightport convert $(MODEL) $(OUT)/model.safetensors --allow-unused "layers/additive_attention/*"
+	.venv/bin/weightport convert $(MODEL) $(OUT)/model.safetensors
 	.venv/bin/python docs/examples/check_by_reference.py $(MODEL) $(OUT)/model.safetensors
 
 test: .venv/test-ready lint

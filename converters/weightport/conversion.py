@@ -23,7 +23,7 @@ from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
 from .layouts import Layout, layout_named
 from .mapping import NameMap, name_map
-from .match import Pair, Side, match
+from .match import Pair, Side, match, sides
 from .opening import PathLike, open_checkpoint
 from .outputs import Progress, SameTensor, outputs
 from .plan import LayerPlan, Plan
@@ -164,13 +164,12 @@ class _PairedLayer:
 def _paired_layers(job: _Job, mapping: NameMap, allow: tuple[str, ...], dtype: DType | None) -> Iterator[_PairedLayer]:
     if job.identity:
         return
-    source = Side(job.source)
     problems: list[str] = []
     if job.template is None:
-        target = None
+        source, target = Side(job.source), None
         pairs = [Pair(_only_kind(job.source, layer), (layer,), (layer,), "name") for layer in job.source.layers]
     else:
-        target = Side(job.template)
+        source, target = sides(job.source, job.template, mapping.layers)
         pairs = match(source, target, mapping.layers)
     for pair in pairs:
         try:

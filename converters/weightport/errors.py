@@ -25,7 +25,11 @@ class LayoutError(WeightportError):
 
 
 class UnknownSizeError(LayoutError):
-    """Tensors that fit their layout, but do not tell every size of it: another side of a conversion may."""
+    """Tensors that fit their layout, but do not tell the size of ``axis``: the other side of a conversion may."""
+
+    def __init__(self, message: str, axis: str = "") -> None:
+        super().__init__(message)
+        self.axis = axis
 
 
 class CheckpointError(WeightportError):

@@ -12,7 +12,7 @@ from .engine import Read
 from .kinds import Kind, all_kinds
 from .logical import logical_arrays
 from .mapping import name_map
-from .match import Pair, Side, match
+from .match import Pair, Side, match, sides
 from .opening import PathLike
 from .planner import Part
 
@@ -76,8 +76,9 @@ def pair_layers(a: Checkpoint, b: Checkpoint, mapping: PathLike | Mapping[str, s
 
     Reads no tensor. Raises RefusedError, naming the candidates, where more than one pairing is possible, and
     LayoutError where a layer's tensors do not fit its layout."""
-    side_a, side_b = Side(a), Side(b)
-    pairs = tuple(_pair(side_a, side_b, pair) for pair in match(side_a, side_b, name_map(mapping).layers))
+    names = name_map(mapping).layers
+    side_a, side_b = sides(a, b, names)
+    pairs = tuple(_pair(side_a, side_b, pair) for pair in match(side_a, side_b, names))
     return PairedLayers(pairs, tuple(side_a.free.values()), tuple(side_b.free.values()))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
+from .agreement import agree_on_sizes
 from .checkpoint import Checkpoint, FeatureMap, Layer
 from .errors import LayoutError, RefusedError, UsageError
 from .flattening import flattened_view_of
@@ -86,6 +87,12 @@ class Side:
                 return layer
         known = ", ".join(layer.name for layer in self.checkpoint.layers)
         raise UsageError(f"{self.checkpoint.contents.origin}: no layer {name!r}; it has {known}")
+
+
+def sides(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str]) -> tuple[Side, Side]:
+    """Two checkpoints to be paired, each with the sizes that only the other tells."""
+    ours, theirs = agree_on_sizes(source, target, mapping)
+    return Side(ours), Side(theirs)
 
 
 def layer_view(checkpoint: Checkpoint, layer: Layer, kind: str) -> View:

@@ -119,7 +119,9 @@ def _check_known(layout: Layout, instances: Sequence[Instance], sizes: Sequence[
     for axis in dict.fromkeys(axis for part in parts for axis in axis_names(part.dimensions)):
         known = layout.kind.is_labelled(axis) or is_spatial((axis,)) or all(axis in own for own in sizes)
         if not known:
-            raise UnknownSizeError(f"{layout.name}: the shapes do not tell the size of {axis!r}; give it with sizes")
+            raise UnknownSizeError(
+                f"{layout.name}: the shapes do not tell the size of {axis!r}; a template may, or give sizes", axis
+            )
 
 
 def spatial_axes(tensor: TensorLayout, name: str, rank: int, given: Iterable[str]) -> int:

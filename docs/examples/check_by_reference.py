@@ -38,6 +38,11 @@ def example_input(kind: str, arrays: dict[str, Array]) -> Array:
     if kind == "conv":
         _, channels, *kernel = arrays["weight"].shape
         return generator.normal(size=(3, *(5 + size for size in kernel), channels))
+    if kind == "attention":
+        return generator.normal(size=(3, 5, 3 * 4))
+    if kind == "multi_head_attention":
+        sizes = [arrays[f"{part}_weight"].shape[-1] for part in ("query", "key", "value")]
+        return generator.normal(size=(3, 5, sum(sizes)))
     first = arrays.get("input_weight", arrays.get("weight", arrays.get("running_mean", arrays.get("scale"))))
     return generator.normal(size=(3, 5, first.shape[-1]))
 

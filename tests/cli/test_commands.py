@@ -9,7 +9,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 COMMANDS = ["convert", "inspect", "edit", "layouts", "explain"]
-UNUSED = ("--allow-unused", "layers/additive_attention/*")
 
 
 def test_help_lists_every_command(weightport):
@@ -28,14 +27,14 @@ def test_every_command_has_help_with_examples_and_json(command, weightport):
 
 
 def test_convert_says_what_it_did(keras_file, tmp_path, weightport):
-    result = weightport("convert", keras_file, tmp_path / "m.pt", *UNUSED)
+    result = weightport("convert", keras_file, tmp_path / "m.pt")
     assert result.status == 0, result.err
     for word in (
         "bidirectional_3",
         "gru",
         "exact",
-        "18 tensors",
-        "78,641 values",
+        "19 tensors",
+        "78,705 values",
         "optimizer state",
         "activation softmax",
     ):
@@ -43,21 +42,21 @@ def test_convert_says_what_it_did(keras_file, tmp_path, weightport):
 
 
 def test_convert_as_json_is_one_document(keras_file, tmp_path, weightport):
-    result = weightport("convert", keras_file, tmp_path / "m.pt", *UNUSED, "--json")
+    result = weightport("convert", keras_file, tmp_path / "m.pt", "--json")
     document = json.loads(result.out)
     assert document["verdict"] == "exact"
     assert document["written"] is True
-    assert document["unused"] == ["layers/additive_attention/vars/0"]
-    assert {layer["kind"] for layer in document["layers"]} == {"embedding", "gru", "dense"}
+    assert document["unused"] == []
+    assert {layer["kind"] for layer in document["layers"]} == {"embedding", "gru", "dense", "additive_attention"}
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(keras_file, tmp_path, weightport):
-    result = weightport("convert", keras_file, tmp_path / "m.pt", *UNUSED, "--dry-run")
+    result = weightport("convert", keras_file, tmp_path / "m.pt", "--dry-run")
     assert result.status == 0
     assert "gru_7.weight_ih_l0" in result.out
     assert "turned: in unit to unit in" in result.out
     assert list(tmp_path.iterdir()) == []
-    plan = json.loads(weightport("convert", keras_file, tmp_path / "m.pt", *UNUSED, "--dry-run", "--json").out)["plan"]
+    plan = json.loads(weightport("convert", keras_file, tmp_path / "m.pt", "--dry-run", "--json").out)["plan"]
     moves = [move["what"] for layer in plan for tensor in layer["tensors"] for move in tensor["moves"]]
     assert "recurrent_weight forward candidate" in moves
 
@@ -65,7 +64,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(keras_file, tmp_path, weig
 def test_the_report_is_kept_in_the_files_metadata(keras_file, tmp_path, weightport):
     from safetensors import safe_open
 
-    weightport("convert", keras_file, tmp_path / "m.safetensors", *UNUSED)
+    weightport("convert", keras_file, tmp_path / "m.safetensors")
     with safe_open(tmp_path / "m.safetensors", "np") as file:
         kept = json.loads(file.metadata()["weightport"])
     assert kept["source"] == "keras"

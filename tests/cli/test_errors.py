@@ -167,6 +167,6 @@ def test_a_target_in_a_folder_that_is_not_there(torch_file, tmp_path, weightport
     assert "does not exist" in line_of(result)
 
 
-def test_a_refused_conversion_leaves_nothing_behind(keras_file, tmp_path, weightport):
-    assert weightport("convert", keras_file, tmp_path / "out.pt").status == 1
-    assert list(tmp_path.iterdir()) == []
+def test_a_refused_conversion_leaves_nothing_behind(keras_file, torch_file, tmp_path, weightport):
+    assert weightport("convert", keras_file, tmp_path / "out.pt", "--into", torch_file).status == 1
+    assert list(tmp_path.iterdir()) == [torch_file]

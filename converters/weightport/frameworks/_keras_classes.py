@@ -35,8 +35,29 @@ KIND_OF_CLASS = {
     "SyncBatchNormalization": "batch_norm",
     "LayerNormalization": "layer_norm",
     "Embedding": "embedding",
+    "MultiHeadAttention": "multi_head_attention",
+    "GroupedQueryAttention": "multi_head_attention",
+    "Attention": "attention",
+    "AdditiveAttention": "additive_attention",
 }
 CELL_CLASSES = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
+# The groups of the dense layers inside an attention, by the names of their variables and in the order of its list.
+ATTENTION_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "MultiHeadAttention": {
+        "query": "query_dense",
+        "key": "key_dense",
+        "gate": "_gate_dense",
+        "value": "value_dense",
+        "attention_output": "output_dense",
+    },
+    "GroupedQueryAttention": {
+        "query": "_query_dense",
+        "key": "_key_dense",
+        "gate": "_gate_dense",
+        "value": "_value_dense",
+        "attention_output": "_output_dense",
+    },
+}
 HOLDS_A_CELL = {"lstm", "gru", "rnn", "conv_lstm"}
 
 _RECURRENT = ("kernel", "recurrent_kernel", "bias")
@@ -52,6 +73,11 @@ _VARIABLES_OF_KIND = {
     "batch_norm": _BATCH_NORM,
     "layer_norm": ("gamma", "beta"),
     "embedding": ("embeddings",),
+    "multi_head_attention": tuple(
+        f"{part}/{name}" for part in ATTENTION_GROUPS["MultiHeadAttention"] for name in ("kernel", "bias")
+    ),
+    "attention": ("scale", "concat_score_weight"),
+    "additive_attention": ("scale",),
 }
 
 # What Keras 1 stores of its recurrent layers (keras 1.2.2, keras/layers/recurrent.py, build): three tensors a gate, or
@@ -75,9 +101,6 @@ _VARIABLES_OF_OTHERS = {
     "RMSNormalization": ("scale",),
     "PReLU": ("alpha",),
     "Normalization": ("mean", "variance", "count"),
-    "MultiHeadAttention": tuple(
-        f"{part}/{name}" for part in ("query", "key", "value", "attention_output") for name in ("kernel", "bias")
-    ),
 }
 _FIXED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
 
@@ -133,11 +156,13 @@ def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | s
     """The entry with the flags that make its class have this many variables, or the reason why none do.
 
     For layers of which a file tells the class and not the config."""
-    names = _VARIABLES_OF_KIND[KIND_OF_CLASS[entry.class_name]]
+    kind = KIND_OF_CLASS[entry.class_name]
+    names = _VARIABLES_OF_KIND[kind]
     optional = [name for name in names if name in _FLAG_OF]
     without = len(names) - len(shapes)
     if without == 0:
-        return entry
+        needs = dict(need for (owner, _), need in _NEEDS.items() if owner == kind)
+        return replace(entry, config={**entry.config, **needs})
     if without == len(optional):
         return replace(entry, config={**entry.config, **{_FLAG_OF[name]: False for name in optional}})
     found = f"has {len(shapes)} of the variables {', '.join(names)}"
@@ -150,6 +175,9 @@ def kind_problem(entry: Entry, writer: Writer) -> str | None:
         return "LayerNormalization with rms_scaling has no kind yet"
     if writer.major < 2 and entry.class_name.startswith("ConvLSTM"):
         return f"{entry.class_name} of Keras 1 has no layout"
+    output = entry.config.get("output_shape")
+    if entry.class_name == "MultiHeadAttention" and isinstance(output, list) and len(output) > 1:
+        return "a MultiHeadAttention whose output has several axes has no layout"
     if KIND_OF_CLASS[entry.class_name] != "conv":
         return None
     if writer.major < 2:
@@ -158,11 +186,22 @@ def kind_problem(entry: Entry, writer: Writer) -> str | None:
 
 
 _FLAG_OF: Mapping[str, str] = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
+# Variables that a layer has only where its config has this value.
+_NEEDS: Mapping[tuple[str, str], tuple[str, object]] = {
+    ("multi_head_attention", "gate/kernel"): ("use_gate", True),
+    ("multi_head_attention", "gate/bias"): ("use_gate", True),
+    ("attention", "scale"): ("use_scale", True),
+    ("attention", "concat_score_weight"): ("score_mode", "concat"),
+    ("additive_attention", "scale"): ("use_scale", True),
+}
 
 
 def _has(entry: Entry, name: str) -> bool:
     if entry.class_name in CUDNN_CLASSES:
         return True
+    key, value = _NEEDS.get((KIND_OF_CLASS.get(entry.class_name, ""), name), ("", None))
+    if key and entry.config.get(key) != value:
+        return False
     if name == "bias" and entry.class_name == "EinsumDense":
         return entry.config.get("bias_axes") is not None
     flag = "use_bias" if name.endswith("/bias") else _FLAG_OF.get(name, "")

@@ -13,6 +13,9 @@ from typing import Any
 # The functions of this slope are different ones before and after Keras 3 (keras/src/activations/activations.py).
 _RENAMED_BEFORE_KERAS_3 = {"hard_sigmoid": "hard_sigmoid_0.2"}
 
+# A config has the name under which Keras exports a class, which gives its objects' groups and names another one.
+_OWN_NAME = {"GroupQueryAttention": "GroupedQueryAttention"}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -73,7 +76,8 @@ def entry_of(value: object) -> Entry | None:
         config = {"layers": config}
     if not isinstance(config, Mapping):
         config = {}
-    class_name = value["class_name"].rpartition(">")[2]  # "package>Class" of a registered class
+    exported = value["class_name"].rpartition(">")[2]  # "package>Class" of a registered class
+    class_name = _OWN_NAME.get(exported, exported)
     names = [value.get("name"), config.get("name"), snake_case(class_name)]
     module = value.get("module")
     return Entry(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._keras_classes import CLASS_OF_SNAKE, KIND_OF_CLASS, with_variables
+from ._keras_classes import ATTENTION_GROUPS, CLASS_OF_SNAKE, KIND_OF_CLASS, with_variables
 from ._keras_config import Entry, entry_of, joined, stem
 from ._keras_tree import Tree
 from ._keras_units import Unit, Walk
@@ -77,10 +77,29 @@ def _object(tree: Tree, path: str) -> _Guess | str | None:
         return _two_directions(tree, path)
     if parts == {"cell"}:
         return _cell_holder(tree, path)
+    class_name = _attention_class(parts)
+    if class_name:
+        return _attention(tree, path, class_name)
     if parts == {"layer"} and stem(path.rpartition("/")[2]) == "time_distributed":
         inner = _object(tree, f"{path}/layer")
         return _wrapped("TimeDistributed", {"layer": inner})
     return None
+
+
+def _attention_class(parts: set[str]) -> str | None:
+    """The class of an attention whose dense layers are called so: no other layer has parts of these names."""
+    for class_name, groups in ATTENTION_GROUPS.items():
+        needed = set(groups.values()) - {groups["gate"]}
+        if needed <= parts <= {*needed, groups["gate"]}:
+            return class_name
+    return None
+
+
+def _attention(tree: Tree, path: str, class_name: str) -> _Guess:
+    groups = ATTENTION_GROUPS[class_name]
+    has_bias = len(tree.shapes_of(f"{path}/{groups['query']}")) == 2
+    has_gate = f"{path}/{groups['gate']}" in tree.tensors
+    return _Guess({"class_name": class_name, "config": {"use_bias": has_bias, "use_gate": has_gate}}, sure=True)
 
 
 def _two_directions(tree: Tree, path: str) -> _Guess | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..checkpoint import Contents, Layer
-from ._keras_classes import CLASS_OF_SNAKE, KIND_OF_CLASS, Writer
+from ._keras_classes import ATTENTION_GROUPS, CLASS_OF_SNAKE, KIND_OF_CLASS, Writer
 from ._keras_config import entry_of, joined, layer_name, stem
 from ._keras_units import Unit, Walk, layer_of
 
@@ -36,7 +36,7 @@ _KERAS_1_NAMES = {
 }
 _KERAS_1 = re.compile(rf"(?:(.+)_)?([WUb]_[ifcozrh]|{'|'.join(_KERAS_1_NAMES)})(?:_\d+)?")
 _KERAS_1_GATES = {frozenset("ifco"): "LSTM", frozenset("zrh"): "GRU"}
-_ATTENTION = {"query", "key", "value", "attention_output"}
+_ATTENTION = set(ATTENTION_GROUPS["MultiHeadAttention"])
 _BATCH_NORM = {"gamma", "beta", "moving_mean", "moving_variance"}
 _STACK = "stacked_rnn_cells"
 _DIRECTION = re.compile(r"(forward|backward)_.+")
@@ -76,7 +76,13 @@ def named_layers(
     shapes = {name: contents.tensors[name].shape for name in weights}
     layers: list[Layer] = []
     unknown: dict[str, str] = {}
-    parts = list(_parts(_clusters(group, weights, walk.writer)))
+    found_clusters = _clusters(group, weights, walk.writer)
+    attentions, others = _attentions(found_clusters)
+    for above, tensors in attentions.items():
+        own = ".".join(above[-1:])
+        name = joined(layer_name(group), own) if own and others else layer_name(group)
+        layers.append(Layer(name, ("multi_head_attention",), tensors))
+    parts = list(_parts(others))
     for clusters in parts:
         own = clusters[0].own_name(in_pair=len(clusters) == 2) if len(parts) > 1 else ""
         name, own = joined(layer_name(group), own) if own else layer_name(group), own or group
@@ -108,6 +114,21 @@ def _layer(
         for variable in owner.variables
     }
     return layer_of(_doubted(units[0], own) if units[0].kind == "conv" else units[0], tensors, shapes)
+
+
+def _attentions(clusters: Sequence[_Cluster]) -> tuple[dict[tuple[str, ...], dict[str, str]], list[_Cluster]]:
+    """The tensors of each attention, by the names above its dense layers; and the clusters that are of none."""
+    inside = [cluster for cluster in clusters if cluster.parents and cluster.parents[-1] in _ATTENTION]
+    above: dict[tuple[str, ...], dict[str, str]] = {}
+    for cluster in inside:
+        own = {f"{cluster.parents[-1]}/{local}": name for local, name in cluster.tensors.items()}
+        above.setdefault(cluster.parents[:-1], {}).update(own)
+    whole = {parents: found for parents, found in above.items() if set(_ATTENTION) - {"gate"} <= _parts_of(found)}
+    return whole, [cluster for cluster in clusters if cluster not in inside or cluster.parents[:-1] not in whole]
+
+
+def _parts_of(tensors: Mapping[str, str]) -> set[str]:
+    return {local.partition("/")[0] for local in tensors}
 
 
 def _doubted(unit: Unit, name: str) -> Unit:
@@ -166,8 +187,6 @@ def _raw(cluster: _Cluster, name: str, shapes: Mapping[str, tuple[int, ...]]) ->
     said = CLASS_OF_SNAKE.get(stem(name), "")
     if said and said not in KIND_OF_CLASS:
         return f"{said} has no kind yet"
-    if _ATTENTION & set(cluster.parents):
-        return "MultiHeadAttention has no kind yet"
     flags: dict[str, object] = {"use_bias": "bias" in names, "scale": "gamma" in names, "center": "beta" in names}
     if names == {"W", "U", "b"}:  # the forms of Keras 1
         of, flags = {_KERAS_1_NAMES[local]: shape for local, shape in of.items()}, {"consume_less": "gpu"}

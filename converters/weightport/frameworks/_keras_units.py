@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ..checkpoint import Layer, Setting
 from ..errors import CheckpointError
 from ._keras_classes import (
+    ATTENTION_GROUPS,
     CELL_CLASSES,
     CUDNN_CLASSES,
     HOLDS_A_CELL,
@@ -150,9 +151,19 @@ class Walk:
         )
         if kind is None or reason:
             return Unit(spot.name, None, (owner,), entry, {}, reason=reason or "")
+        owners = tuple(attention_owners(owner, entry)) if kind == "multi_head_attention" else (owner,)
         settings = settings_of(entry, outer, self.writer.major)
         layout = layout_of(entry, self.writer)
-        return Unit(spot.name, kind, (owner,), entry, settings, notes_of(entry, outer), layout=layout)
+        return Unit(spot.name, kind, owners, entry, settings, notes_of(entry, outer), layout=layout)
+
+
+def attention_owners(owner: Owner, entry: Entry) -> Iterator[Owner]:
+    """The dense layers inside a multi-head attention, each with its own share of the variables."""
+    for part, group in ATTENTION_GROUPS[entry.class_name].items():
+        names = [variable.name for variable in owner.variables if variable.name.startswith(f"{part}/")]
+        variables = tuple(Variable(name.partition("/")[2]) for name in names)
+        if variables:
+            yield replace(owner, path=_below(owner.path, group), variables=variables, prefix=f"{part}/")
 
 
 def layer_of(unit: Unit, tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> Layer:

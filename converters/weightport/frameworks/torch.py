@@ -15,6 +15,7 @@ import numpy as np
 
 from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Setting, Structure
 from ..errors import CheckpointError
+from . import _torch_attention as attention
 
 NAME = "torch"
 NAMES_FROM_SOURCE = True
@@ -41,6 +42,7 @@ _KIND_OF_MODULE = {
     "SyncBatchNorm": "batch_norm",
     "LayerNorm": "layer_norm",
     "Embedding": "embedding",
+    "MultiheadAttention": attention.KIND,
 }
 
 
@@ -50,10 +52,11 @@ def structure(contents: Contents) -> Structure:
     for name in contents.tensors:
         module, _, tensor = name.rpartition(".")
         modules.setdefault(module, {})[tensor] = name
+    modules = attention.with_output_projections(modules)
     described = contents.description.get("modules", {})
     layers, unknown = [], {}
     for module, tensors in modules.items():
-        layer = _described_layer(module, tensors, described) or _named_layer(module, tensors, contents)
+        layer = _described_layer(module, tensors, described, contents) or _named_layer(module, tensors, contents)
         if isinstance(layer, Layer):
             layers.append(layer)
         else:
@@ -98,9 +101,12 @@ def write_live(model: Any, tensors: Sequence[Output]) -> None:
 
 def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) -> Layer | str:
     """The layer that the tensors' names and shapes force, or the reason why there is none."""
-    shapes = {tensor: contents.tensors[name].shape for tensor, name in tensors.items()}
+    shapes = _shapes(tensors, contents)
     if all(_RECURRENT.fullmatch(tensor) for tensor in tensors):
         return _recurrent_layer(module, tensors, shapes)
+    attending = attention.kind_of(shapes)
+    if attending:
+        return Layer(module, (attending,), tensors)
     others = sorted(set(tensors) - set(_OWN_TENSORS))
     if others:
         return f"no kind has a tensor {others[0]!r}"
@@ -109,6 +115,10 @@ def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) ->
     if "weight" not in tensors:
         return "a bias without a weight"
     return Layer(module, _plain_kinds(shapes), tensors)
+
+
+def _shapes(tensors: Mapping[str, str], contents: Contents) -> dict[str, tuple[int, ...]]:
+    return {tensor: contents.tensors[name].shape for tensor, name in tensors.items()}
 
 
 def _plain_kinds(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
@@ -134,18 +144,25 @@ def _recurrent_layer(module: str, tensors: Mapping[str, str], shapes: Mapping[st
     return Layer(module, (kind,), tensors) if kind else f"weight_hh_l0 of shape {list(recurrent)} is of no known kind"
 
 
-def _described_layer(module: str, tensors: Mapping[str, str], described: Mapping[str, Any]) -> Layer | str | None:
+def _described_layer(
+    module: str, tensors: Mapping[str, str], described: Mapping[str, Any], contents: Contents
+) -> Layer | str | None:
     """The layer of a live module, whose type is known."""
     if not described:
         return None
     description = described.get(module)
+    if description is None and attention.kind_of(_shapes(tensors, contents)):
+        return None
     if description is None or not all(_belongs(description["kind"], tensor) for tensor in tensors):
         return "its module's class has no kind yet"
-    return Layer(module, (description["kind"],), tensors, description["settings"])
+    sizes = description.get("sizes", {})
+    return Layer(module, (description["kind"],), tensors, description["settings"], sizes=sizes)
 
 
 def _belongs(kind: str, tensor: str) -> bool:
     """Whether a module of this kind has a tensor of this name."""
+    if kind == attention.KIND:
+        return tensor in attention.TENSORS
     if kind in _ROWS_PER_UNIT.values():
         return _RECURRENT.fullmatch(tensor) is not None and not tensor.startswith("weight_hr")
     return tensor in _OWN_TENSORS
@@ -159,6 +176,8 @@ def _module_class(module: object) -> str | None:
 
 def _describe(module: Any) -> dict[str, Any]:
     kind = _KIND_OF_MODULE[str(_module_class(module))]
+    if kind == attention.KIND:
+        return attention.described(module)
     readers: dict[str, Callable[[Any], Iterator[tuple[str, Setting]]]] = {
         "lstm": _recurrent_settings,
         "gru": _recurrent_settings,

@@ -8,7 +8,7 @@ from typing import Any
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, WeightportError
 from ..mapping import name_map
-from ..match import Pair, Side, match
+from ..match import Pair, match, sides
 from ..opening import PathLike, open_checkpoint
 from .model_depth import ModelRuns, Question, compare_layers, compare_outputs, run_both
 from .orders import AS_IS
@@ -67,7 +67,7 @@ def verify(
 
 def _pairs(ours: Checkpoint, theirs: Checkpoint, mapping: Mapping[str, str]) -> tuple[list[Pair], tuple[str, ...], str]:
     """The pairs in the first side's order, the layers without a partner, and why they could not be paired."""
-    source, target = Side(ours), Side(theirs)
+    source, target = sides(ours, theirs, mapping)
     try:
         pairs = match(source, target, mapping)
     except UsageError:
