@@ -15,6 +15,7 @@ from live_cases import randomise
 keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
 
+OLD = Path(__file__).parents[1] / "fixtures" / "keras" / "keras-2.12" / "model.h5"
 README = (Path(__file__).parents[1] / "README.md").read_text()
 NOT_HERE = ("make ", "cat ", "pip ")
 
@@ -59,6 +60,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     model(1).save(folder / "model.keras")
     model(1).save(folder / "model.h5")
+    (folder / "old.h5").write_bytes(OLD.read_bytes())
     model(2).save(folder / "untrained.keras")
     torch.save(Twin().state_dict(), folder / "model.pt")
     torch.save(Renamed().state_dict(), folder / "renamed-twin.pt")

@@ -21,6 +21,7 @@ from .feature_maps import agree_on_maps, maps_of
 from .flattening import flattened_view_for
 from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
+from .keras_upgrade import ALLOWED, Upgrade, upgrade
 from .layouts import Layout, layout_named
 from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
@@ -83,7 +84,8 @@ def convert(
 
 @dataclass(frozen=True)
 class _Job:
-    """The two ends of a conversion. ``template`` has the target's structure; without one it is made anew."""
+    """The two ends of a conversion. ``template`` has the target's structure; without one it is made anew, as
+    ``upgraded`` says where the source is a model of an older version of the framework."""
 
     source: Checkpoint
     target: Any
@@ -91,6 +93,7 @@ class _Job:
     format: Format | None
     template: Checkpoint | None
     identity: bool
+    upgraded: Upgrade | None = None
 
     @classmethod
     def prepare(
@@ -116,18 +119,19 @@ class _Job:
             refuse_existing(path, overwrite=overwrite)
         checkpoint = open_checkpoint(source, from_framework)
         template = open_checkpoint(into, to_framework) if into is not None else None
-        identity = template is None and checkpoint.framework == framework.NAME
+        upgraded = upgrade(checkpoint, file_format.NAME) if template is None else None
+        identity = template is None and checkpoint.framework == framework.NAME and not upgraded
         if template is not None and template.framework != framework.NAME:
             raise UsageError(
                 f"{path.name} is a {framework.NAME} file and the template {template.contents.origin} is of "
                 f"{template.framework}; name a target with the template's suffix"
             )
-        if template is None and not identity and not framework.NAMES_FROM_SOURCE:
+        if template is None and not identity and not upgraded and not framework.NAMES_FROM_SOURCE:
             raise RefusedError(
                 f"{checkpoint.contents.origin}: {checkpoint.framework} weights do not say how the {framework.NAME} "
                 f"model is built; give a {framework.NAME} file that does with --into TEMPLATE"
             )
-        return cls(checkpoint, path, framework, file_format, template, identity)
+        return cls(checkpoint, path, framework, file_format, template, identity, upgraded)
 
     @property
     def target_name(self) -> str:
@@ -147,6 +151,7 @@ class _Job:
             return
         template = self.source if self.identity else self.template
         contents = template.contents if template and template.contents.format != "live" else None
+        contents = self.upgraded.contents if self.upgraded else contents
         write = self.format.write
         if shard_bytes is not None:
             write = partial(sharded_format(self.format, self.target).write_shards, shard_bytes=shard_bytes)
@@ -206,13 +211,12 @@ def _pair_layers(
     pair, turned = agree_on_maps(source, target, pair, layout, mapping)
     sources = source.parts(pair.sources, pair.kind)
     settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
-    problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allow)]
+    allowed = (*allow, *ALLOWED) if job.upgraded else allow
+    problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allowed)]
     if problems:
         raise RefusedError("", list(dict.fromkeys(problems)))
     targets = (
-        target.parts(pair.targets, pair.kind)
-        if target
-        else [_fresh_part(job.framework, layout, sources[0], pair.targets[0])]
+        target.parts(pair.targets, pair.kind) if target else [_fresh_part(job, layout, sources[0], pair.targets[0])]
     )
     _refuse_other_structure(layout, settings, targets[0].view.settings)
     plan = plan_layer(
@@ -243,12 +247,13 @@ def _target_layout(job: _Job, pair: Pair) -> str:
     return own or f"{job.framework.NAME}.{pair.kind}"
 
 
-def _fresh_part(framework: Framework, layout: Layout, source: Part, target: Layer) -> Part:
+def _fresh_part(job: _Job, layout: Layout, source: Part, target: Layer) -> Part:
     """The target's layer laid out anew under the source layer's name."""
     view = source.view
     roles = target_roles(layout, view.roles)
     fresh = flattened_view_for(layout, roles, view.counts, view.sizes, view.settings, maps_of(target))
-    return Part(source.name, fresh, {local: framework.tensor_name(source.name, local) for local in fresh.shapes})
+    name_of = job.upgraded.tensor_name if job.upgraded else job.framework.tensor_name
+    return Part(source.name, fresh, {local: name_of(source.name, local) for local in fresh.shapes})
 
 
 def _refuse_other_structure(layout: Layout, ours: Mapping[str, Setting], theirs: Mapping[str, Setting]) -> None:

@@ -40,6 +40,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, **optio
     Examples:
       weightport convert model.keras model.safetensors
       weightport convert model.onnx model.pt
+      weightport convert old.h5 new.keras                      (Keras 1 or 2 to Keras 3)
       weightport convert model.pt trained.keras --into untrained.keras
       weightport convert model.keras model.safetensors --dry-run
     """

@@ -5,29 +5,35 @@ Keras stores the members uncompressed, so that the weights are mapped into memor
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
-from ..checkpoint import Contents, Output
+from ..checkpoint import Array, Contents, LazyTensor, Output
 from ..errors import CheckpointError, RefusedError
 from ._hdf5 import parse_json, read_tree
-from ._hdf5_keras import object_contents, object_datasets
+from ._hdf5_keras import object_contents, object_datasets, object_tree
 from ._hdf5_region import Region
 from ._hdf5_write import Frame, make_frame, placed
 from ._zip import SIGNATURE, ZipDirectory, open_directory
 
 NAME = "keras"
+CONFIG = "config"
+"""The format of contents that are a config and no file yet."""
 FRAMEWORK = "keras"
 SUFFIXES: tuple[str, ...] = (".keras",)
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_WRITES_LIKE = "3.10.0"  # the first whose groups have the layers' names
 _NAME_OFFSET = 30
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
@@ -63,36 +69,66 @@ def weights_region(path: Path) -> Region:
 
 
 def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, metadata: Mapping[str, str]) -> None:
-    """Write the template ``.keras`` file with new values; its config, metadata and assets are copied byte for byte."""
+    """Write the template with new values: a ``.keras`` file, of which all but the weights is copied byte for byte, or
+    a Keras 3 config with the groups of its weights, of which a file is made anew."""
     del metadata  # Keras has no place for text of others
-    if template is None or template.format != NAME:
+    if template is None or template.format not in (NAME, CONFIG):
         given = "none was given" if template is None else f"{template.origin} has no config that Keras 3 can load"
         raise RefusedError(f"{path.name}: a .keras file needs another .keras file as its template, and {given}")
-    archive = open_directory(Path(template.origin))
-    tree = read_tree(_region(archive))
-    outputs = placed(path, tensors, template, object_datasets(tree))
+    if template.format == CONFIG:
+        named = {tensor.name: LazyTensor(tensor.name, tensor.shape, tensor.dtype, _no_values) for tensor in tensors}
+        tree = object_tree(replace(template, tensors=named))
+        outputs: Mapping[str, Output] = {tensor.name: tensor for tensor in tensors}
+        copy_others = partial(_write_texts, template.description["config"])
+    else:
+        archive = open_directory(Path(template.origin))
+        tree = read_tree(_region(archive))
+        outputs = placed(path, tensors, template, object_datasets(tree))
+        copy_others = partial(_copy_members, archive)
     frame_path = path.with_name(f"{path.name}.frame")
     try:
-        _write_archive(path, archive, make_frame(frame_path, tree, outputs))
+        _write_archive(path, template.origin, make_frame(frame_path, tree, outputs), copy_others)
     finally:
         frame_path.unlink(missing_ok=True)
 
 
-def _write_archive(path: Path, template: ZipDirectory, frame: Frame) -> None:
-    """The template's members in its order, with the frame in the place of its weights."""
+def _no_values() -> Array:
+    raise CheckpointError("a tensor that is to be written has no values yet")
+
+
+def _write_archive(
+    path: Path, origin: str, frame: Frame, write_others: Callable[[zipfile.ZipFile, Callable[[], None]], None]
+) -> None:
+    """The archive with the frame in the place of the weights; ``write_others`` writes what else is in it."""
     try:
-        with zipfile.ZipFile(template.path) as source, zipfile.ZipFile(path, "x") as target:
-            for name, member in template.members.items():
-                size = frame.size if name == _WEIGHTS else member.size
-                with target.open(_entry(name, size), "w") as file:
-                    if name == _WEIGHTS:
-                        frame.copy_to(file.write)
-                    else:
-                        with source.open(name) as content:
-                            shutil.copyfileobj(content, file, _COPY_BYTES)
+        with zipfile.ZipFile(path, "x") as target:
+
+            def write_weights() -> None:
+                with target.open(_entry(_WEIGHTS, frame.size), "w") as file:
+                    frame.copy_to(file.write)
+
+            write_others(target, write_weights)
     except (OSError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: cannot be written from {template.path}: {reason}") from error
+        raise CheckpointError(f"{path}: cannot be written from {origin}: {reason}") from error
+
+
+def _copy_members(template: ZipDirectory, target: zipfile.ZipFile, write_weights: Callable[[], None]) -> None:
+    """The template's members in its order."""
+    with zipfile.ZipFile(template.path) as source:
+        for name, member in template.members.items():
+            if name == _WEIGHTS:
+                write_weights()
+                continue
+            with source.open(name) as content, target.open(_entry(name, member.size), "w") as file:
+                shutil.copyfileobj(content, file, _COPY_BYTES)
+
+
+def _write_texts(config: Mapping[str, Any], target: zipfile.ZipFile, write_weights: Callable[[], None]) -> None:
+    """The members as Keras has them: what wrote the file, the config, the weights."""
+    for name, value in ((_METADATA, {"keras_version": _WRITES_LIKE}), (_CONFIG, config)):
+        target.writestr(_entry(name, 0), json.dumps(value))
+    write_weights()
 
 
 def _entry(name: str, size: int) -> zipfile.ZipInfo:

@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# The functions of this slope are different ones before and after Keras 3 (keras/src/activations/activations.py).
-_RENAMED_BEFORE_KERAS_3 = {"hard_sigmoid": "hard_sigmoid_0.2"}
-
 # A config has the name under which Keras exports a class, which gives its objects' groups and names another one.
 _OWN_NAME = {"GroupQueryAttention": "GroupedQueryAttention"}
 
@@ -115,19 +112,6 @@ def major_version(version: object, default: int) -> int:
     """The first number of a Keras version, ``default`` where there is none."""
     found = re.match(r"\d+", version) if isinstance(version, str) else None
     return int(found.group()) if found else default
-
-
-def activation_name(value: object, major: int) -> str:
-    """The name of a serialized activation: a text, a function or an object of an activation class."""
-    if value is None:
-        return "linear"
-    if isinstance(value, Mapping):
-        inner = value.get("config")
-        is_function = isinstance(inner, str)
-        known = value.get("registered_name") or (inner if is_function else value.get("class_name"))
-        value = known if isinstance(known, str) else "unnamed"
-    name = value if isinstance(value, str) else "lambda"
-    return _RENAMED_BEFORE_KERAS_3.get(name, name) if major < 3 else name
 
 
 def _rank(build_config: object) -> int | None:

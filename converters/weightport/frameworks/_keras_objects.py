@@ -61,7 +61,9 @@ class _Places:
         paths = self.tree.children(container)
         if not paths and container.endswith("layers"):
             paths = self.tree.children(container.removesuffix("layers") + _OLD_CONTAINER)
-        counted = _counted(container, entries) if self.writer.major >= 3 else self._in_order(container, entries, paths)
+        counted = (
+            counted_places(container, entries) if self.writer.major >= 3 else self._in_order(container, entries, paths)
+        )
         named = {name: path for path in paths if (name := self.tree.objects.get(path)) is not None}
         if len(named) < len(paths):  # older files have no names; cells may share one
             return counted
@@ -82,7 +84,7 @@ class _Places:
 
     def _in_order(self, container: str, entries: Sequence[Entry], paths: Sequence[str]) -> list[str]:
         """Keras 2 counts layers that stand twice in some versions and not in others: only the order is certain."""
-        places = _counted(container, entries)
+        places = counted_places(container, entries)
         for base in {snake_case(entry.class_name) for entry in entries}:
             members = [index for index, entry in enumerate(entries) if snake_case(entry.class_name) == base]
             groups = [path for path in paths if _base(path) == base]
@@ -99,7 +101,7 @@ class _Places:
         return places
 
 
-def _counted(container: str, entries: Sequence[Entry]) -> list[str]:
+def counted_places(container: str, entries: Sequence[Entry]) -> list[str]:
     """The paths that the order of the members gives: each class is counted for itself."""
     counters: dict[str, int] = {}
     places = []

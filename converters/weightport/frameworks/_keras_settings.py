@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..checkpoint import Setting
+from ._keras_activations import activation_name
 from ._keras_classes import CUDNN_CLASSES, KIND_OF_CLASS
-from ._keras_config import Entry, activation_name
+from ._keras_config import Entry
 
 Settings = dict[str, Setting]
 

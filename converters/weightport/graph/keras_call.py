@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import RefusedError
-from ..frameworks._keras_config import Entry, activation_name
+from ..frameworks._keras_activations import activation_name
+from ..frameworks._keras_config import Entry
 from .activations import ACTIVATIONS, known_activation, with_defaults
 from .builder import Builder
 from .operations import Shape, Value

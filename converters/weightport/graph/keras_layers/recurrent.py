@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...frameworks._keras_config import Entry, activation_name, joined
+from ...frameworks._keras_activations import activation_name
+from ...frameworks._keras_config import Entry, joined
 from ..activations import known_activation
 from ..keras_call import Call, Nested, flat, translates
 from ..operations import Value
