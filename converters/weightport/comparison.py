@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .checkpoint import Checkpoint, Layer
+from .diagnosis import diagnose, exchanged_layers
 from .differences import DIFFERING, SAME, Comparison, LayerComparison, RoleComparison
 from .layer_comparison import EXACTLY, Tolerance, compare_roles, sizes_that_differ
 from .layer_pairs import LayerPair, PairedLayers, pair_layers
+from .mapping import NameMap
 from .opening import PathLike, open_checkpoint
 from .outputs import Progress
 from .setting_differences import settings_differences
@@ -20,7 +23,7 @@ def diff(
     a: Any,
     b: Any,
     *,
-    mapping: PathLike | Mapping[str, str] | None = None,
+    mapping: PathLike | Mapping[str, str] | NameMap | None = None,
     rtol: float = 0.0,
     atol: float = 0.0,
     from_a: str | None = None,
@@ -34,7 +37,7 @@ def diff(
     sums or casts what the other has apart, when they agree to the precision of the coarser dtype; ``rtol`` and ``atol``
     allow more. NaN is the same as NaN in the same place. Memory is bounded by one layer's tensors.
 
-    :param mapping: pairs of layer names, or a TOML file with them under ``[layers]``.
+    :param mapping: pairs of layer names, or a mapping file (see :mod:`weightport.mapping`) that has more to say.
     :param from_a: whose layouts ``a`` follows, where its file does not say; ``from_b`` likewise.
 
     Raises RefusedError where layers could be paired in more than one way, CheckpointError for a file that cannot be
@@ -52,6 +55,7 @@ def compare(
         if progress:
             progress(pair.a.name, done, len(paired.pairs))
         layers.append(compare_layer(pair, tolerance))
+    layers = list(_diagnosed(paired.pairs, layers, tolerance))
     layers += [_alone(layer, a=True) for layer in paired.only_a] + [_alone(layer, a=False) for layer in paired.only_b]
     twins = _twins(a, b)
     layers += [_compare_tensor(a, b, name) for name in twins]
@@ -78,8 +82,25 @@ def compare_layer(pair: LayerPair, tolerance: Tolerance = EXACTLY) -> LayerCompa
         paired_by=pair.how,
         roles=() if problems else compare_roles(pair, tolerance),
         problems=problems,
+        notes=pair.notes,
+        doubt=pair.doubt,
         settings=settings_differences(pair.a, pair.b),
     )
+
+
+def _diagnosed(
+    pairs: Sequence[LayerPair], layers: Sequence[LayerComparison], tolerance: Tolerance
+) -> Iterator[LayerComparison]:
+    """The layers, with what explains the difference of each one that differs."""
+    differing = [index for index, layer in enumerate(layers) if layer.verdict == DIFFERING and not layer.problems]
+    exchanged = exchanged_layers(pairs, differing, tolerance)
+    for index, layer in enumerate(layers):
+        if index not in differing:
+            yield layer
+        elif index in exchanged:
+            yield replace(layer, diagnosis=(exchanged[index],))
+        else:
+            yield replace(layer, diagnosis=diagnose(pairs[index], tolerance))
 
 
 def _alone(layer: Layer, *, a: bool) -> LayerComparison:

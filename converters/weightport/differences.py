@@ -76,8 +76,9 @@ class SettingDifference:
 class LayerComparison:
     """One pair of layers, or a layer that has no partner (then ``a`` or ``b`` is empty).
 
-    ``problems`` are sizes that differ, so that nothing else could be compared. ``diagnosis`` are sentences, each a
-    usual mistake that explains the differences; empty where there is none or none was found.
+    ``problems`` are sizes that differ, so that nothing else could be compared; ``notes`` say how the two were brought
+    together, ``doubt`` why they may not be the same although their values are. ``diagnosis`` are sentences: the usual
+    mistakes that explain the differences, and what none explains.
     """
 
     kind: str
@@ -86,15 +87,19 @@ class LayerComparison:
     paired_by: str = ""
     roles: tuple[RoleComparison, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
     settings: tuple[SettingDifference, ...] = ()
     diagnosis: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """``same``, ``differing`` or ``missing``."""
+        """``same``, ``differing`` or ``missing``; ``incomplete`` where the values are the same and there is a doubt."""
         if not self.paired_by:
             return MISSING
-        return SAME if not self.problems and all(role.verdict == SAME for role in self.roles) else DIFFERING
+        if self.problems or any(role.verdict != SAME for role in self.roles):
+            return DIFFERING
+        return INCOMPLETE if self.doubt else SAME
 
     @property
     def name(self) -> str:
@@ -139,9 +144,10 @@ class Comparison:
     def verdict(self) -> str:
         """``same`` where every weight of either side was found on the other and is the same; ``differing`` where one
         is not; ``incomplete`` where all that could be compared is the same and something, or everything, could not."""
-        if any(layer.verdict != SAME for layer in self.layers):
+        verdicts = {layer.verdict for layer in self.layers}
+        if verdicts & {DIFFERING, MISSING}:
             return DIFFERING
-        return INCOMPLETE if self.uncovered_a or self.uncovered_b or not self.layers else SAME
+        return INCOMPLETE if self.uncovered_a or self.uncovered_b or verdicts != {SAME} else SAME
 
     @property
     def same(self) -> bool:

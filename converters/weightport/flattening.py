@@ -22,6 +22,11 @@ def place_axis(axis: str) -> str:
     return f"{axis}_place"
 
 
+def divided_axes(axes: Iterable[str], sizes: Mapping[str, int]) -> list[str]:
+    """The axes in which every one that runs over a feature map is its places and its channels, in this order."""
+    return [name for axis in axes for name in ((place_axis(axis), axis) if place_axis(axis) in sizes else (axis,))]
+
+
 def flattened_view_of(
     layout: Layout,
     shapes: Mapping[str, tuple[int, ...]],

@@ -15,6 +15,7 @@ import numpy as np
 from .checkpoint import Array, DType, Setting
 from .differences import DIFFERING, MISSING, SAME, PlaceDifference, RoleComparison
 from .engine import Read, strided
+from .flattening import divided_axes
 from .kinds import Role
 from .layer_pairs import LayerPair, LayerSide
 from .notation import is_spatial, spatial_names
@@ -54,6 +55,19 @@ def compare_roles(pair: LayerPair, tolerance: Tolerance = EXACTLY) -> tuple[Role
         for role in pair.kind.roles.values()
         if not role.incidental and (own := [group for group in classes if group.role is role])
     )
+
+
+def coarsest_precision(pair: LayerPair) -> Tolerance:
+    """One unit in the last place of the coarsest floating-point dtype in which either layer is stored."""
+    tensors = [
+        side.checkpoint.tensors[name]
+        for side in (pair.a, pair.b)
+        for part in side.parts
+        for name in part.names.values()
+    ]
+    dtype = _coarser(tensor.dtype for tensor in tensors)
+    limit = _Limit.of(EXACTLY, dtype)
+    return Tolerance(limit.relative, limit.absolute)
 
 
 def summing_settings(pair: LayerPair) -> dict[str, Setting]:
@@ -210,12 +224,10 @@ def _axes_of(group: SumClass) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The sized axes of a place in the role's order, and their sizes."""
     block = next(block.block for block in (*group.sources, *group.targets))
     sizes = dict(block.regroup or ((name, size) for name, size, _ in block.axes))
-    axes = [
-        name
-        for axis in group.role.axes
-        for name in (spatial_names(axis, sizes) if is_spatial((axis,)) else [axis])
-        if name in sizes
+    names = [
+        name for axis in group.role.axes for name in (spatial_names(axis, sizes) if is_spatial((axis,)) else [axis])
     ]
+    axes = [axis for axis in divided_axes(names, sizes) if axis in sizes]
     return tuple(axes), tuple(sizes[axis] for axis in axes)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 
 from .checkpoint import Array, Checkpoint, Layer, Setting
 from .engine import Read
+from .errors import RefusedError
+from .feature_maps import agree_on_maps
 from .kinds import Kind, all_kinds
 from .logical import logical_arrays
-from .mapping import name_map
+from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
 from .opening import PathLike
 from .planner import Part
@@ -54,12 +56,17 @@ class LayerSide:
 
 @dataclass(frozen=True)
 class LayerPair:
-    """A layer (or stack) of one checkpoint and the same one of another; ``how`` they were found to be a pair."""
+    """A layer (or stack) of one checkpoint and the same one of another.
+
+    ``how`` says how they were found to be a pair, ``notes`` which axes follow a feature map in another order on either
+    side. ``doubt`` is why nothing tells whether one does; then both are taken to be in one order."""
 
     kind: Kind
     a: LayerSide
     b: LayerSide
     how: str
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,16 @@ class PairedLayers:
     only_b: tuple[Layer, ...]
 
 
-def pair_layers(a: Checkpoint, b: Checkpoint, mapping: PathLike | Mapping[str, str] | None = None) -> PairedLayers:
+def pair_layers(
+    a: Checkpoint, b: Checkpoint, mapping: PathLike | Mapping[str, str] | NameMap | None = None
+) -> PairedLayers:
     """Pair the layers of two checkpoints of any two frameworks, by the mapping, by name, then by order and kind.
 
     Reads no tensor. Raises RefusedError, naming the candidates, where more than one pairing is possible, and
     LayoutError where a layer's tensors do not fit its layout."""
-    names = name_map(mapping).layers
-    side_a, side_b = sides(a, b, names)
-    pairs = tuple(_pair(side_a, side_b, pair) for pair in match(side_a, side_b, names))
+    names = name_map(mapping)
+    side_a, side_b = sides(a, b, names.layers)
+    pairs = tuple(_pair(side_a, side_b, pair, names) for pair in match(side_a, side_b, names.layers))
     return PairedLayers(pairs, tuple(side_a.free.values()), tuple(side_b.free.values()))
 
 
@@ -87,10 +96,24 @@ def _renamed(read: Read, names: Mapping[str, str]) -> Read:
     return lambda local: read(names[local])
 
 
-def _pair(side_a: Side, side_b: Side, pair: Pair) -> LayerPair:
+def _pair(side_a: Side, side_b: Side, pair: Pair, names: NameMap) -> LayerPair:
     kind = all_kinds()[pair.kind]
+    layout = side_b.view(pair.targets[0], pair.kind).layout
+    try:
+        pair, notes = agree_on_maps(side_a, side_b, pair, layout, names)
+        doubt = ""
+    except RefusedError as error:
+        pair, notes, doubt = _without_maps(pair), (), str(error)
     a, b = (
         LayerSide(side.checkpoint, kind, layers, tuple(side.parts(layers, pair.kind)))
         for side, layers in ((side_a, pair.sources), (side_b, pair.targets))
     )
-    return LayerPair(kind, a, b, pair.how)
+    return LayerPair(kind, a, b, pair.how, notes, doubt)
+
+
+def _without_maps(pair: Pair) -> Pair:
+    """The pair with whole axes on both sides."""
+    sources, targets = (
+        tuple(replace(layer, flattened=None) for layer in layers) for layers in (pair.sources, pair.targets)
+    )
+    return replace(pair, sources=sources, targets=targets)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
 from .checkpoint import Array
 from .engine import Read, strided
+from .flattening import divided_axes
 from .kinds import Kind
 from .notation import is_spatial, spatial_names
 from .views import StoredBlock, View
@@ -17,7 +19,8 @@ def logical_arrays(view: View, read: Read) -> list[dict[str, Array]]:
     """The parameters of each stacked layer as float64 arrays, by role.
 
     Axes are the role's own in ``kinds.toml``, without ``layer``; labels stand in the kind's order. A block that holds
-    the sum of several places is given to the first of them. ``read`` takes the layout's own tensor names.
+    the sum of several places is given to the first of them. An axis that runs over a feature map has its channels
+    last, whatever the layout's order. ``read`` takes the layout's own tensor names.
     """
     kind = view.layout.kind
     layers: list[dict[str, Array]] = [{} for _ in view.sizes]
@@ -37,9 +40,10 @@ def mathematics(view: View, block: StoredBlock, layer: int, read: Read) -> Array
     """The values that one block has in the mathematics, as float64, along the role's sized axes."""
     if not block.tensor:
         return np.asarray(block.adds)
+    sizes = view.sizes[layer]
     axes = [axis for axis in role_axes(view, block.role, layer) if not view.layout.kind.is_labelled(axis)]
-    stored = strided(np.ascontiguousarray(read(block.tensor)), block.block, axes)
-    return stored.astype(np.float64) * block.sign + block.adds
+    stored = strided(np.ascontiguousarray(read(block.tensor)), block.block, divided_axes(axes, sizes))
+    return stored.astype(np.float64).reshape([_length(axis, sizes) for axis in axes]) * block.sign + block.adds
 
 
 def role_axes(view: View, role: str, layer: int) -> list[str]:
@@ -53,7 +57,13 @@ def role_axes(view: View, role: str, layer: int) -> list[str]:
 def _shape(view: View, role: str, layer: int) -> list[int]:
     kind, sizes = view.layout.kind, view.sizes[layer]
     counts: Mapping[str, int] = {axis: len(labels) for axis, labels in kind.labels.items()} | dict(view.counts)
-    return [counts[a] if kind.is_labelled(a) else sizes[a] for a in role_axes(view, role, layer) if a != "layer"]
+    axes = [axis for axis in role_axes(view, role, layer) if axis != "layer"]
+    return [counts[axis] if kind.is_labelled(axis) else _length(axis, sizes) for axis in axes]
+
+
+def _length(axis: str, sizes: Mapping[str, int]) -> int:
+    """The length of an axis; of one that runs over a feature map, all of it."""
+    return prod(sizes[name] for name in divided_axes([axis], sizes))
 
 
 def _at(kind: Kind, role: str, index: tuple[int, ...]) -> tuple[int | slice, ...]:

@@ -54,6 +54,16 @@ def _normalised(weights: Weights, settings: Settings, generator: np.random.Gener
     return generator.normal(size=(BATCH, time, *shapes[0]))
 
 
+def _queries_keys_values(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    sizes = [weights[f"{part}_weight"].shape[-1] for part in ("query", "key", "value")]
+    return generator.normal(size=(BATCH, time, sum(sizes)))
+
+
+def _three_alike(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    features = max(weights["scale"].size, EXTRA) if "scale" in weights else EXTRA
+    return generator.normal(size=(BATCH, time, 3 * features))
+
+
 def _tokens(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
     return np.arange(len(weights["weight"]))
 
@@ -83,4 +93,7 @@ _INPUTS: Mapping[str, Callable[[Weights, Settings, np.random.Generator, int], Ar
     "batch_norm": _normalised,
     "layer_norm": _normalised,
     "embedding": _tokens,
+    "multi_head_attention": _queries_keys_values,
+    "attention": _three_alike,
+    "additive_attention": _three_alike,
 }

@@ -98,6 +98,9 @@ def _precision(layer: LayerComparison) -> str:
 
 def _remarks(layer: LayerComparison) -> Iterator[str]:
     yield from layer.problems
+    yield from layer.notes
+    if layer.doubt:
+        yield layer.doubt
     for role in layer.roles:
         if role.note:
             yield f"{role.role}: {role.note}"

@@ -1,0 +1,144 @@
+"""Mistakes along sized axes: not transposed, reversed, flattened in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, permutations
+
+import numpy as np
+
+from ..checkpoint import Array
+from ..flattening import place_axis
+from ..notation import SPATIAL
+from .case import Case, Slot, Slots
+from .hypothesis import Hypothesis, Made
+from .words import axis_word, listed
+
+
+def hypotheses(case: Case) -> Iterator[Hypothesis]:
+    """Axes exchanged, axes flattened in the other order, axes reversed, feature maps flattened in the other order."""
+    for names in dict.fromkeys(_sized(case, slot) for slot in case.a):
+        yield from _transpositions(case, names)
+    yield from _reversals(case)
+    yield from _flattenings(case)
+
+
+def _transpositions(case: Case, names: tuple[str, ...]) -> Iterator[Hypothesis]:
+    """Every exchange of axes of one length, and every two neighbours of other lengths reshaped into each other."""
+    sizes = _sizes(case)
+    roles = listed(list(dict.fromkeys(slot.role for slot in case.a if _sized(case, slot) == names)))
+    for order in permutations(names):
+        if order != names and [sizes[axis] for axis in order] == [sizes[axis] for axis in names]:
+            yield Hypothesis(f"equal if {roles} {_turned(names, order)}", _transposed(case, names, order))
+    for one, other in pairwise(names):
+        if sizes[one] != sizes[other] and 1 not in (sizes[one], sizes[other]):
+            text = f"equal if {axis_word(one)} and {axis_word(other)} of {roles} follow each other in the other order"
+            yield from (Hypothesis(text, _reshaped(case, names, one, first=first)) for first in (True, False))
+
+
+def _reversals(case: Case) -> Iterator[Hypothesis]:
+    """All axes of space reversed at once, and every axis alone."""
+    sizes = {axis: size for axis, size in _sizes(case).items() if size > 1}
+    spatial = [axis for axis in sizes if axis.startswith(SPATIAL)]
+    if len(spatial) > 1:
+        yield Hypothesis("equal if the kernel is flipped along every axis of space", _flipped(case, spatial))
+    for axis, size in sizes.items():
+        colours = " (RGB on one side, BGR on the other)" if axis == "in" and size == 3 else ""
+        yield Hypothesis(f"equal if {axis_word(axis)} is reversed{colours}", _flipped(case, [axis]))
+
+
+def _flattenings(case: Case) -> Iterator[Hypothesis]:
+    """Every way to split an axis in two, with the two parts the other way round on the other side."""
+    for axis in _sizes(case):
+        yield from _unturned(case, axis)
+    for axis, size in _sizes(case).items():
+        for outer in (number for number in range(2, size) if size % number == 0):
+            split = (outer, size // outer)
+            text = (
+                f"equal if {axis_word(axis)} ({size} values) follows {split} in A and {split[::-1]} in B: a feature map"
+                " was flattened channels last on one side, channels first on the other"
+            )
+            yield Hypothesis(text, _regrouped(case, axis, split))
+
+
+def _unturned(case: Case, axis: str) -> Iterator[Hypothesis]:
+    """The feature map that an axis is known to run over, in one order on both sides, where one has it in the other."""
+    known = case.pair.a.parts[0].view.sizes[0]
+    places, channels = known.get(place_axis(axis)), known.get(axis, 1)
+    for split in ((channels, places), (places, channels)) if places else ():
+        text = (
+            f"equal if the feature map of {places} places and {channels} channels that {axis} runs over was not turned "
+            "from channels last to channels first"
+        )
+        yield Hypothesis(text, _regrouped(case, axis, split))
+
+
+def _sizes(case: Case) -> dict[str, int]:
+    """The size of every sized axis."""
+    return {
+        axis: size
+        for slot, array in case.a.items()
+        for axis, size in zip(case.axes[slot], array.shape, strict=True)
+        if not case.kind.is_labelled(axis)
+    }
+
+
+def _sized(case: Case, slot: Slot) -> tuple[str, ...]:
+    return tuple(axis for axis in case.axes[slot] if not case.kind.is_labelled(axis))
+
+
+def _turned(names: Sequence[str], order: Sequence[str]) -> str:
+    moved = [axis_word(name) for name, other in zip(names, order, strict=True) if name != other]
+    if len(moved) == 2:
+        return f"is transposed ({moved[0]} and {moved[1]} are exchanged)"
+    words = [", ".join(map(axis_word, axes)) for axes in (names, order)]
+    return f"is transposed (axes {words[0]} of B are read as {words[1]})"
+
+
+def _transposed(case: Case, names: tuple[str, ...], order: tuple[str, ...]) -> Made:
+    """B holds along each axis what A has along the axis of ``order``; labelled axes stay where they are."""
+
+    def made(slots: Slots, slot: Slot) -> Array | None:
+        axes = case.axes[slot]
+        if _sized(case, slot) != names:
+            return None
+        source = dict(zip(names, order, strict=True))
+        return slots[slot].transpose([axes.index(source.get(axis, axis)) for axis in axes])
+
+    return made
+
+
+def _flipped(case: Case, names: Sequence[str]) -> Made:
+    def made(slots: Slots, slot: Slot) -> Array | None:
+        found = tuple(index for index, axis in enumerate(case.axes[slot]) if axis in names)
+        return np.flip(slots[slot], found) if found else None
+
+    return made
+
+
+def _reshaped(case: Case, names: tuple[str, ...], one: str, *, first: bool) -> Made:
+    """``one`` and the axis behind it are flattened the other way round in B (``first``) or in A."""
+
+    def made(slots: Slots, slot: Slot) -> Array | None:
+        axes, array = case.axes[slot], slots[slot]
+        if _sized(case, slot) != names or axes.index(one) + 1 == len(axes):
+            return None
+        at = axes.index(one)
+        if first:
+            return np.swapaxes(array, at, at + 1).reshape(array.shape)
+        turned = array.reshape(*array.shape[:at], array.shape[at + 1], array.shape[at], *array.shape[at + 2 :])
+        return np.swapaxes(turned, at, at + 1)
+
+    return made
+
+
+def _regrouped(case: Case, axis: str, split: tuple[int, int]) -> Made:
+    def made(slots: Slots, slot: Slot) -> Array | None:
+        axes, array = case.axes[slot], slots[slot]
+        if axis not in axes:
+            return None
+        at = axes.index(axis)
+        parts = array.reshape(*array.shape[:at], *split, *array.shape[at + 1 :])
+        return np.swapaxes(parts, at, at + 1).reshape(array.shape)
+
+    return made
