@@ -17,7 +17,6 @@ import numpy as np
 from .checkpoint import Checkpoint, DType, Layer, Output, Setting
 from .engine import settle
 from .errors import RefusedError, UsageError
-from .feature_maps import agree_on_maps, maps_of
 from .flattening import flattened_view_for
 from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
@@ -25,6 +24,7 @@ from .keras_upgrade import ALLOWED, Upgrade, upgrade
 from .layouts import Layout, layout_named
 from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
+from .matching.feature_maps import agree_on_maps, maps_of
 from .opening import PathLike, open_checkpoint
 from .outputs import Progress, SameTensor, outputs
 from .plan import LayerPlan, Plan
@@ -174,13 +174,13 @@ def _paired_layers(job: _Job, mapping: NameMap, allow: tuple[str, ...], dtype: D
         source, target = Side(job.source), None
         pairs = [Pair(_only_kind(job.source, layer), (layer,), (layer,), "name") for layer in job.source.layers]
     else:
-        source, target = sides(job.source, job.template, mapping.layers)
-        pairs = match(source, target, mapping.layers)
+        source, target = sides(job.source, job.template, mapping)
+        pairs = match(source, target, mapping)
     for pair in pairs:
         try:
             yield _pair_layers(job, source, target, pair, mapping, allow, dtype)
         except RefusedError as error:
-            problems += [f"{_names(pair)}: {problem}" for problem in error.problems or [str(error)]]
+            problems += [f"{pair.names}: {problem}" for problem in error.problems or [str(error)]]
     if problems:
         raise RefusedError(f"{job.source.contents.origin} does not fit {job.target_name}", problems)
 
@@ -193,11 +193,6 @@ def _only_kind(checkpoint: Checkpoint, layer: Layer) -> str:
     )
 
 
-def _names(pair: Pair) -> str:
-    ours, theirs = (" + ".join(layer.name for layer in layers) for layers in (pair.sources, pair.targets))
-    return ours if ours == theirs else f"{ours} -> {theirs}"
-
-
 def _pair_layers(
     job: _Job,
     source: Side,
@@ -208,7 +203,7 @@ def _pair_layers(
     dtype: DType | None,
 ) -> _PairedLayer:
     layout = layout_named(_target_layout(job, pair))
-    pair, turned = agree_on_maps(source, target, pair, layout, mapping)
+    pair = agree_on_maps(source, target, pair, layout, mapping)
     sources = source.parts(pair.sources, pair.kind)
     settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
     allowed = (*allow, *ALLOWED) if job.upgraded else allow
@@ -229,7 +224,7 @@ def _pair_layers(
         targets=tuple(part.name for part in targets),
         paired_by=pair.how,
         verdict=plan.verdict,
-        notes=(*turned, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
+        notes=(*pair.notes, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
         settings=_stated(layout, pair.sources[0], settings),
         differs=tuple(differs),
     )

@@ -10,11 +10,11 @@ from math import prod
 from .checkpoint import Array, Checkpoint, Layer, Setting
 from .engine import Read
 from .errors import RefusedError
-from .feature_maps import agree_on_maps
 from .kinds import Kind, all_kinds
 from .logical import logical_arrays
 from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
+from .matching.feature_maps import agree_on_maps
 from .opening import PathLike
 from .planner import Part
 
@@ -86,8 +86,8 @@ def pair_layers(
     Reads no tensor. Raises RefusedError, naming the candidates, where more than one pairing is possible, and
     LayoutError where a layer's tensors do not fit its layout."""
     names = name_map(mapping)
-    side_a, side_b = sides(a, b, names.layers)
-    pairs = tuple(_pair(side_a, side_b, pair, names) for pair in match(side_a, side_b, names.layers))
+    side_a, side_b = sides(a, b, names)
+    pairs = tuple(_pair(side_a, side_b, pair, names) for pair in match(side_a, side_b, names))
     return PairedLayers(pairs, tuple(side_a.free.values()), tuple(side_b.free.values()))
 
 
@@ -100,15 +100,14 @@ def _pair(side_a: Side, side_b: Side, pair: Pair, names: NameMap) -> LayerPair:
     kind = all_kinds()[pair.kind]
     layout = side_b.view(pair.targets[0], pair.kind).layout
     try:
-        pair, notes = agree_on_maps(side_a, side_b, pair, layout, names)
-        doubt = ""
+        pair, doubt = agree_on_maps(side_a, side_b, pair, layout, names), ""
     except RefusedError as error:
-        pair, notes, doubt = _without_maps(pair), (), str(error)
+        pair, doubt = _without_maps(pair), str(error)
     a, b = (
         LayerSide(side.checkpoint, kind, layers, tuple(side.parts(layers, pair.kind)))
         for side, layers in ((side_a, pair.sources), (side_b, pair.targets))
     )
-    return LayerPair(kind, a, b, pair.how, notes, doubt)
+    return LayerPair(kind, a, b, pair.how, pair.notes, doubt)
 
 
 def _without_maps(pair: Pair) -> Pair:

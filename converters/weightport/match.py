@@ -1,241 +1,27 @@
-"""Which layer of the source goes into which layer of the target: by name, then by order and kind, never by guess."""
+"""Which layer of the source goes into which layer of the target. Nothing is guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from collections.abc import Mapping
 
 from .agreement import agree_on_sizes
-from .checkpoint import Checkpoint, FeatureMap, Layer
-from .errors import LayoutError, RefusedError, UsageError
-from .flattening import flattened_view_of
-from .kinds import all_kinds
-from .layouts import layout_named
-from .notation import SPATIAL
-from .planner import Part, size_problems
-from .views import View
+from .checkpoint import Checkpoint
+from .mapping import NameMap, name_map
+from .matching.pairing import common_kind, pairs_of
+from .matching.sides import Pair, Side, layer_view
+
+__all__ = ["Pair", "Side", "common_kind", "layer_view", "match", "sides"]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Layers of the source that fill layers of the target: one and one, or stacks of recurrent layers."""
-
-    kind: str
-    sources: tuple[Layer, ...]
-    targets: tuple[Layer, ...]
-    how: str
-
-
-@dataclass
-class Side:
-    """One checkpoint's layers while they are being paired."""
-
-    checkpoint: Checkpoint
-    free: dict[str, Layer] = field(default_factory=dict)
-    _views: dict[tuple[str, str], View] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.free = {layer.name: layer for layer in self.checkpoint.layers}
-
-    def view(self, layer: Layer, kind: str) -> View:
-        """The layer's view as that kind, whatever its rows follow: pairing looks at whole axes.
-
-        Raises LayoutError naming the file and the layer where it does not fit."""
-        key = (layer.name, kind)
-        if key not in self._views:
-            self._views[key] = layer_view(self.checkpoint, replace(layer, flattened=None), kind)
-        return self._views[key]
-
-    def parts(self, layers: Sequence[Layer], kind: str) -> list[Part]:
-        """The layers as parts of one stack."""
-        views = [self._part_view(layer, kind) for layer in layers]
-        starts = [0, *accumulate(view.counts.get("layer", 1) for view in views)]
-        return [
-            Part(layer.name, view, layer.tensors, start)
-            for layer, view, start in zip(layers, views, starts, strict=False)
-        ]
-
-    def _part_view(self, layer: Layer, kind: str) -> View:
-        return layer_view(self.checkpoint, layer, kind) if layer.flattened else self.view(layer, kind)
-
-    def channels_before(self, layer: Layer) -> list[tuple[int, str]]:
-        """The channels, and the name, of the convolution that gives this layer its features where nothing else does;
-        of every convolution, where the file does not have its layers in order."""
-        layers = self.checkpoint.layers
-        if not self.checkpoint.contents.ordered:
-            return [found for one in layers if (found := self._channels(one))]
-        at = next((index for index, one in enumerate(layers) if one.name == layer.name), 0)
-        for one in reversed(layers[:at]):
-            found = self._channels(one)
-            if found or set(self.view(one, one.kinds[0]).sizes[0]) != {"channel"}:
-                return [found] if found else []
-        return []
-
-    def _channels(self, layer: Layer) -> tuple[int, str] | None:
-        """The channels that a convolution gives, None for what is none."""
-        view = self.view(layer, layer.kinds[0])
-        if not any(block for block in view.sizes[0] if block.startswith(SPATIAL)):
-            return None
-        size = view.sizes[0].get("out", view.sizes[0].get("unit"))
-        return (size, layer.name) if size else None
-
-    def named(self, name: str) -> Layer:
-        """The layer of that name. Raises UsageError listing what there is."""
-        for layer in self.checkpoint.layers:
-            if layer.name == name:
-                return layer
-        known = ", ".join(layer.name for layer in self.checkpoint.layers)
-        raise UsageError(f"{self.checkpoint.contents.origin}: no layer {name!r}; it has {known}")
-
-
-def sides(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str]) -> tuple[Side, Side]:
+def sides(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str] | NameMap) -> tuple[Side, Side]:
     """Two checkpoints to be paired, each with the sizes that only the other tells."""
-    ours, theirs = agree_on_sizes(source, target, mapping)
+    ours, theirs = agree_on_sizes(source, target, name_map(mapping).layers)
     return Side(ours), Side(theirs)
 
 
-def layer_view(checkpoint: Checkpoint, layer: Layer, kind: str) -> View:
-    """The view of one layer as that kind. Raises LayoutError naming the file and the layer where it does not fit."""
-    layout = layout_named(layer.layout or f"{checkpoint.framework}.{kind}")
-    shapes = {local: checkpoint.tensors[name].shape for local, name in layer.tensors.items()}
-    maps = {axis: found for axis, found in (layer.flattened or {}).items() if isinstance(found, FeatureMap)}
-    own = {axis: found for axis, found in maps.items() if axis in layout.kind.flattened}
-    try:
-        return flattened_view_of(layout, shapes, layer.settings, layer.storage, layer.sizes, own)
-    except LayoutError as error:
-        raise type(error)(f"{checkpoint.contents.origin}: layer {layer.name!r}: {error}") from error
-
-
-def match(source: Side, target: Side, mapping: Mapping[str, str]) -> list[Pair]:
+def match(source: Side, target: Side, mapping: Mapping[str, str] | NameMap) -> list[Pair]:
     """Pair the layers of two checkpoints, in the target's order; what stays in ``free`` has no partner.
 
-    ``mapping`` gives pairs by name and comes first. Raises RefusedError listing the candidates wherever more than
-    one pairing is possible."""
-    pairs = list(_by_mapping(source, target, mapping))
-    pairs += _by_name(source, target)
-    for kind in all_kinds():
-        pairs += _by_order(source, target, kind)
-    order = {layer.name: index for index, layer in enumerate(target.checkpoint.layers)}
-    return sorted(pairs, key=lambda pair: order[pair.targets[0].name])
-
-
-def common_kind(one: Layer, other: Layer) -> str | None:
-    """The kind that both layers can be: the first that both allow."""
-    return next((kind for kind in one.kinds if kind in other.kinds), None)
-
-
-def _by_mapping(source: Side, target: Side, mapping: Mapping[str, str]) -> Iterator[Pair]:
-    by_target: dict[str, list[str]] = {}
-    for ours, theirs in mapping.items():
-        by_target.setdefault(theirs, []).append(ours)
-    for theirs, names in by_target.items():
-        sources, goal = [source.named(name) for name in names], target.named(theirs)
-        kinds = {common_kind(layer, goal) for layer in sources}
-        kind = next(iter(kinds)) if len(kinds) == 1 else None
-        if kind is None:
-            listed = ", ".join(f"{layer.name} ({' or '.join(layer.kinds)})" for layer in sources)
-            raise RefusedError(f"the mapping file pairs {listed} with {theirs} ({' or '.join(goal.kinds)})")
-        yield _take(source, target, Pair(kind, tuple(sources), (goal,), "mapping file"))
-
-
-def _by_name(source: Side, target: Side) -> Iterator[Pair]:
-    for goal in list(target.free.values()):
-        layer = source.free.get(goal.name)
-        kind = common_kind(layer, goal) if layer else None
-        if layer is None or kind is None:
-            continue
-        if source.view(layer, kind).counts.get("layer") == target.view(goal, kind).counts.get("layer"):
-            yield _take(source, target, Pair(kind, (layer,), (goal,), "name"))
-
-
-def _by_order(source: Side, target: Side, kind: str) -> Iterator[Pair]:
-    """Pair what is left of one kind: the shapes say what can go where, the models' order settles the rest."""
-    sources = [layer for layer in source.free.values() if kind in layer.kinds]
-    targets = [layer for layer in target.free.values() if kind in layer.kinds]
-    stacks = _stacks(source, target, kind, sources, targets)
-    if stacks:
-        yield from [_take(source, target, pair) for pair in stacks]
-        return
-    for ours, theirs in _groups(source, target, kind, sources, targets):
-        if not ours or not theirs:
-            continue
-        in_order = source.checkpoint.contents.ordered and target.checkpoint.contents.ordered
-        if len(ours) == len(theirs) and (len(ours) == 1 or in_order):
-            for layer, goal in zip(ours, theirs, strict=True):
-                how = "kind and order" if len(ours) > 1 else "kind and shape"
-                yield _take(source, target, Pair(kind, (layer,), (goal,), how))
-        else:
-            raise _ambiguous(kind, ours, theirs)
-
-
-def _groups(
-    source: Side, target: Side, kind: str, sources: Sequence[Layer], targets: Sequence[Layer]
-) -> Iterator[tuple[list[Layer], list[Layer]]]:
-    """Layers of one kind, put together by their sizes: only layers of one group can be partners."""
-    groups: dict[object, tuple[list[Layer], list[Layer]]] = {}
-    for side, layers, index in ((source, sources, 0), (target, targets, 1)):
-        for layer in layers:
-            groups.setdefault(_signature(side.view(layer, kind)), ([], []))[index].append(layer)
-    yield from groups.values()
-
-
-def _signature(view: View) -> object:
-    return tuple(sorted(view.counts.items())), tuple(tuple(sorted(sizes.items())) for sizes in view.sizes)
-
-
-def _stacks(
-    source: Side, target: Side, kind: str, sources: Sequence[Layer], targets: Sequence[Layer]
-) -> list[Pair] | None:
-    """Pairs of stacks, where one side splits into layers what the other side holds as one."""
-    ours, theirs = _stack_ends(source, kind, sources), _stack_ends(target, kind, targets)
-    if not ours or not theirs or ours == theirs or ours[-1] != theirs[-1]:
-        return None
-    for side, ends in ((source, ours), (target, theirs)):
-        if len(ends) > 1 and not side.checkpoint.contents.ordered:
-            return None
-    pairs = list(_aligned(kind, (sources, ours), (targets, theirs)))
-    fits = all(
-        not size_problems(_whole_parts(source, p.sources, kind), _whole_parts(target, p.targets, kind)) for p in pairs
-    )
-    return pairs if fits else None
-
-
-def _whole_parts(side: Side, layers: Sequence[Layer], kind: str) -> list[Part]:
-    """The parts of a stack, of whatever feature maps their rows follow."""
-    return side.parts([replace(layer, flattened=None) for layer in layers], kind)
-
-
-def _aligned(
-    kind: str, ours: tuple[Sequence[Layer], list[int]], theirs: tuple[Sequence[Layer], list[int]]
-) -> Iterator[Pair]:
-    """Cut both sides at every number of layers at which both have an end."""
-    start = (0, 0)
-    for end in sorted(set(ours[1]) & set(theirs[1])):
-        stop = ours[1].index(end) + 1, theirs[1].index(end) + 1
-        sources, targets = ours[0][start[0] : stop[0]], theirs[0][start[1] : stop[1]]
-        how = "kind and order" + (", as a stack" if len(sources) + len(targets) > 2 else "")
-        yield Pair(kind, tuple(sources), tuple(targets), how)
-        start = stop
-
-
-def _stack_ends(side: Side, kind: str, layers: Sequence[Layer]) -> list[int]:
-    """The number of stacked layers up to and including each layer."""
-    return list(accumulate(side.view(layer, kind).counts.get("layer", 1) for layer in layers))
-
-
-def _ambiguous(kind: str, sources: Sequence[Layer], targets: Sequence[Layer]) -> RefusedError:
-    ours = ", ".join(layer.name for layer in sources)
-    theirs = ", ".join(layer.name for layer in targets)
-    example = f'"{sources[0].name}" = "{targets[0].name}"'
-    return RefusedError(
-        f"{kind}: {ours} of the source could each go into any of {theirs} of the target; "
-        f"say which in a mapping file ([layers] {example}) and give it with --map"
-    )
-
-
-def _take(source: Side, target: Side, pair: Pair) -> Pair:
-    for side, layers in ((source, pair.sources), (target, pair.targets)):
-        for layer in layers:
-            side.free.pop(layer.name, None)
-    return pair
+    ``mapping`` comes first, then names, then kinds, sizes and order. Raises RefusedError, listing the candidates,
+    wherever more than one pairing is possible."""
+    return pairs_of(source, target, name_map(mapping).layers)

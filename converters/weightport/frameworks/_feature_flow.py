@@ -94,14 +94,25 @@ class Flow:
         kept.doubt = kept.doubt or gone.doubt
         kept.mixes += gone.mixes
 
+    def joined(self, activations: Sequence[Axes], axis: int) -> Axes:
+        """Activations one after the other along an axis."""
+        parts = [one[axis] for one in activations]
+        sizes = [part.size for part in parts]
+        roles = {part.role for part in parts}
+        role = next((role for role in (CHANNELS, PLACE, PLAIN) if role in roles), RAW)
+        size = None if None in sizes else sum(size for size in sizes if size is not None)
+        result = list(activations[0])
+        result[axis] = self.axis(role, size, mixes=[part.features for part in parts])
+        return tuple(result)
+
     def merged(self, axes: Axes) -> Axis:
         """The one axis that these become, the first one slowest."""
         real = tuple(axis for axis in axes if axis.size != 1)
         if len(real) < 2:
             return replace(real[0], role=PLAIN) if real else self.axis(PLAIN, 1)
-        return self._rejoined(real) or self._joined(real, _product(axis.size for axis in axes))
+        return self._rejoined(real) or self._as_one(real, product_of(axis.size for axis in axes))
 
-    def _joined(self, real: Axes, size: int | None) -> Axis:
+    def _as_one(self, real: Axes, size: int | None) -> Axis:
         """A new axis for those that were not one before."""
         roles = [axis.role for axis in real]
         if roles.count(CHANNELS) == 1 and roles.count(PLACE) == len(roles) - 1:
@@ -197,7 +208,7 @@ class Flow:
         real = [axis.features for axis in parts[0] if axis.size != 1] if parts else []
         if real != [axis.features for axis in axes] or parts is None:
             return None
-        return Axis(PLAIN, _product(axis.size for axis in parts[0]), number)
+        return Axis(PLAIN, product_of(axis.size for axis in parts[0]), number)
 
     def _read_split(self, number: int, axes: Axes, at: int) -> None:
         """Features were split, and a convolution reads the parts as a map: its rows follow the map."""
@@ -220,74 +231,7 @@ class Flow:
             self._doubt(number, "it is made into a map whose places stand in another order")
 
 
-def _product(sizes: Iterable[int | None]) -> int | None:
+def product_of(sizes: Iterable[int | None]) -> int | None:
+    """The product of sizes; None where one of them is not known."""
     known = list(sizes)
     return None if None in known else prod(size for size in known if size is not None)
-
-
-def reshaped(flow: Flow, axes: Axes, sizes: Sequence[int | None], where: str) -> Activation:
-    """The axes after a reshape into these sizes (-1 for one that follows): runs of axes that keep their product are
-    merged, divided, or both."""
-    goal = _without_free(axes, sizes)
-    if goal is None:
-        if len(sizes) == 1:
-            return (flow.merged(axes),)
-        return Lost(f"{where} makes axes of it whose sizes are not known")
-    chunks = _chunks([axis.size for axis in axes], goal)
-    if chunks is None:
-        return Lost(f"{where} makes other axes of it")
-    result: list[Axis] = []
-    for ours, theirs in chunks:
-        taken = axes[ours[0] : ours[1]]
-        wanted = goal[theirs[0] : theirs[1]]
-        if len(wanted) == 0:
-            continue
-        if len(taken) == len(wanted) == 1:
-            result.append(taken[0])
-        else:
-            result += flow.divided(flow.merged(taken), wanted, where) if taken else flow.axes(PLAIN, wanted)
-    return tuple(result)
-
-
-def _without_free(axes: Axes, sizes: Sequence[int | None]) -> list[int | None] | None:
-    """The goal with its -1 filled in, where that follows."""
-    goal = list(sizes)
-    if -1 not in goal:
-        return goal
-    total, rest = _product(axis.size for axis in axes), _product(size for size in goal if size != -1)
-    if total is None and len(goal) == 1:
-        return None
-    if total is None or rest is None:
-        free = [axis.size for axis in axes].count(None)
-        if rest is None or free != 1 or goal.count(-1) != 1:
-            return None
-        known = prod(axis.size for axis in axes if axis.size is not None)
-        return [None if size == -1 else size for size in goal] if known == rest else None
-    if not rest or total % rest or goal.count(-1) != 1:
-        return None
-    return [total // rest if size == -1 else size for size in goal]
-
-
-def _chunks(
-    ours: Sequence[int | None], theirs: Sequence[int | None]
-) -> list[tuple[tuple[int, int], tuple[int, int]]] | None:
-    """Pairs of (start, end) of the shortest runs of either side that have the same product. Free sizes stand alone."""
-    chunks, i, j = [], 0, 0
-    while i < len(ours) or j < len(theirs):
-        start = (i, j)
-        one, other = 1, 1
-        if i < len(ours) and j < len(theirs) and ours[i] is None and theirs[j] is None:
-            chunks.append(((i, i + 1), (j, j + 1)))
-            i, j = i + 1, j + 1
-            continue
-        while True:
-            if one == other and (i, j) != start:
-                break
-            if one <= other and i < len(ours) and ours[i] is not None:
-                one, i = one * int(ours[i] or 0), i + 1
-            elif j < len(theirs) and theirs[j] is not None:
-                other, j = other * int(theirs[j] or 0), j + 1
-            else:
-                return None
-        chunks.append(((start[0], i), (start[1], j)))
-    return chunks

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from ..checkpoint import FeatureMap
 from ._feature_flow import CHANNELS, PLAIN, RAW, Activation, Axes, Flow, Lost
+from ._feature_shapes import lost_in
 from ._keras_config import Entry, joined
-from ._keras_flow_rules import RULES, Call, passed_through
+from ._keras_flow_rules import RULES, Call
 
 Reference: TypeAlias = tuple[str, int, int]
 """A tensor of a functional model: the layer's name, the number of its call and of its output."""
@@ -60,7 +61,7 @@ class _Walk:
 
     def unknown(self, entry: Entry, name: str, inputs: Sequence[Activation]) -> Lost:
         """What comes out of a class that is not known: a doubt where a map went in."""
-        return passed_through(f"it passes through the {entry.class_name} {name or entry.name}", inputs)
+        return lost_in(f"the {entry.class_name} {name or entry.name}", inputs)
 
     def _every_step(self, entry: Entry, name: str, inputs: Sequence[Activation], depth: int) -> list[Activation]:
         inner = entry.inner("layer")

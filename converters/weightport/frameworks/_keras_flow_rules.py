@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ._feature_flow import CHANNELS, PLACE, PLAIN, Activation, Axes, Axis, Flow, Lost, reshaped
+from ._feature_flow import CHANNELS, PLACE, PLAIN, Activation, Axes, Axis, Flow, Lost
+from ._feature_shapes import lost_in, reshaped, summed, window_count
 from ._keras_config import Entry
 
 
@@ -44,13 +45,9 @@ class Call:
 Rule: TypeAlias = Callable[[Call], list[Activation]]
 
 
-def passed_through(reason: str, inputs: Sequence[Activation]) -> Lost:
-    """What becomes of inputs in a way that is not known: a doubt where one of them is or may be a map."""
-    mixes = [axis.features for one in inputs if not isinstance(one, Lost) for axis in one]
-    lost = [one for one in inputs if isinstance(one, Lost)]
-    has_map = any(not isinstance(one, Lost) and any(axis.role == PLACE for axis in one) for one in inputs)
-    said = next((one.reason for one in lost if one.reason), reason if has_map else "")
-    return Lost(said, (*mixes, *(number for one in lost for number in one.mixes)))
+def lost(call: Call) -> list[Activation]:
+    """What comes out of a layer in a way that is not known."""
+    return [lost_in(call.where, call.inputs)]
 
 
 def _keep(call: Call) -> list[Activation]:
@@ -97,10 +94,9 @@ def _rank(entry: Entry) -> int:
 def _window(
     size: int | None, kernel: int | None, stride: int | None, dilation: int | None, padding: object
 ) -> int | None:
-    if size is None or kernel is None or not stride or stride < 1:
+    if kernel is None or stride is None:
         return None
-    reach = (kernel - 1) * (dilation or 1) + 1
-    return -(-size // stride) if padding != "valid" else max((size - reach) // stride + 1, 0)
+    return window_count(size, kernel, stride, dilation or 1, whole=padding != "valid")
 
 
 def _convolution(call: Call) -> list[Activation]:
@@ -198,7 +194,7 @@ def _recurrent(call: Call) -> list[Activation]:
 def _bidirectional(call: Call) -> list[Activation]:
     inner = call.entry.inner("layer")
     if inner is None:
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
+        return lost(call)
     cell = inner.inner("cell")
     units = (cell or inner).whole("units")
     joins = call.entry.config.get("merge_mode", "concat") == "concat"
@@ -241,7 +237,7 @@ def _flatten(call: Call) -> list[Activation]:
 def _reshape(call: Call) -> list[Activation]:
     one, shape = call.inputs[0], call.entry.config.get("target_shape")
     if isinstance(one, Lost) or not isinstance(shape, Sequence):
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
+        return lost(call)
     sizes = [size if isinstance(size, int) else None for size in shape]
     made = reshaped(call.flow, one, sizes, call.where)
     return [replace(made, mixes=tuple(axis.features for axis in one)) if isinstance(made, Lost) else made]
@@ -250,7 +246,7 @@ def _reshape(call: Call) -> list[Activation]:
 def _permute(call: Call) -> list[Activation]:
     one, order = call.inputs[0], call.entry.config.get("dims")
     if isinstance(one, Lost) or not isinstance(order, Sequence) or sorted(order) != list(range(1, len(one) + 1)):
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
+        return lost(call)
     return [tuple(one[axis - 1] for axis in order)]
 
 
@@ -262,45 +258,18 @@ def _repeat(call: Call) -> list[Activation]:
 
 
 def _elementwise(call: Call) -> list[Activation]:
-    """Axes that are added to one another run over the same features; an axis of one element goes with any."""
-    known = [one for one in call.inputs if not isinstance(one, Lost)]
-    if len(known) < len(call.inputs) or not known:
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
-    longest = max(known, key=len)
-    result = list(longest)
-    for one in known:
-        for back in range(1, len(one) + 1):
-            ours, theirs = result[-back], one[-back]
-            if ours.size == 1:
-                result[-back] = theirs
-            elif theirs.size != 1 and PLACE not in (ours.role, theirs.role):
-                call.flow.same(ours, theirs)
-            if theirs.role in (PLACE, CHANNELS) and result[-back].role not in (PLACE, CHANNELS):
-                result[-back] = replace(result[-back], role=theirs.role, split=None)
-    return [tuple(result)]
+    made = summed(call.flow, call.inputs)
+    return [made] if made is not None else lost(call)
 
 
 def _concatenate(call: Call) -> list[Activation]:
     known = [one for one in call.inputs if not isinstance(one, Lost)]
     axis = call.entry.whole("axis")
     axis = -1 if axis is None else axis
-    if len(known) < len(call.inputs) or not known or len({len(one) for one in known}) > 1 or not axis:
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
+    if len(known) < len(call.inputs) or len({len(one) for one in known}) != 1 or not axis:
+        return lost(call)
     at = axis if axis < 0 else axis - 1
-    if not -len(known[0]) <= at < len(known[0]):
-        return [passed_through(f"it passes through {call.where}", call.inputs)]
-    parts = [one[at] for one in known]
-    sizes = [part.size for part in parts]
-    size = None if None in sizes else sum(size for size in sizes if size is not None)
-    joined = call.flow.axis(_role(parts), size, mixes=[part.features for part in parts])
-    result = list(known[0])
-    result[at] = joined
-    return [tuple(result)]
-
-
-def _role(axes: Sequence[Axis]) -> str:
-    roles = {axis.role for axis in axes}
-    return next((role for role in (CHANNELS, PLACE) if role in roles), next(iter(roles)) if len(roles) == 1 else PLAIN)
+    return [call.flow.joined(known, at)] if -len(known[0]) <= at < len(known[0]) else lost(call)
 
 
 def _for(rule: Rule, classes: str, ranks: str = "") -> dict[str, Rule]:

@@ -99,6 +99,10 @@ class Graph:
         """The nodes that use a value, each with the index of its input; -1 where a graph inside the node uses it."""
         return self._users.get(value, ())
 
+    def producer(self, value: str) -> Node | None:
+        """The node that makes a value, None for an input and a tensor of the file."""
+        return self._producers.get(value)
+
     def shape(self, tensor: str) -> tuple[int, ...]:
         """The shape of a tensor of the file."""
         return self.tensors[tensor].shape

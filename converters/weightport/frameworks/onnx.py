@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..checkpoint import Contents, Layer, Output, Structure
+from ..checkpoint import Contents, FeatureMap, Layer, Output, Structure
 from ..formats import onnx as model_file
+from ._onnx_flow import flattened_axes
 from ._onnx_graph import Graph
 from ._onnx_layers import Draft, drafts
 from ._onnx_names import layer_names
@@ -26,7 +27,8 @@ def structure(contents: Contents) -> Structure:
     layers use in different ways (a tied embedding) belongs to both."""
     graph = Graph(contents)
     found = list(_merged(drafts(graph)))
-    layers = tuple(_layer(draft, name) for draft, name in zip(found, layer_names(found), strict=True))
+    maps = flattened_axes(graph, contents.description.get("inputs", ()))
+    layers = tuple(_layer(draft, name, maps) for draft, name in zip(found, layer_names(found), strict=True))
     used = {name for layer in layers for name in layer.tensors.values()}
     left = [name for name in contents.tensors if name not in used]
     skipped = {name: reason for name in left if (reason := _no_weight(name, graph))}
@@ -72,8 +74,10 @@ def _merged(all_drafts: Iterable[Draft]) -> Iterator[Draft]:
         yield replace(first, notes=notes)
 
 
-def _layer(draft: Draft, name: str) -> Layer:
-    return Layer(name, (draft.kind,), draft.tensors, draft.settings, draft.storage, draft.notes)
+def _layer(draft: Draft, name: str, maps: Mapping[str, Mapping[str, FeatureMap | str]]) -> Layer:
+    weight = next(iter(draft.tensors.values()))
+    layer = Layer(name, (draft.kind,), draft.tensors, draft.settings, draft.storage, draft.notes)
+    return replace(layer, flattened=maps.get(weight))
 
 
 def _no_weight(name: str, graph: Graph) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, WeightportError
-from ..mapping import name_map
+from ..mapping import NameMap, name_map
 from ..match import Pair, match, sides
 from ..opening import PathLike, open_checkpoint
 from .model_depth import ModelRuns, Question, compare_layers, compare_outputs, run_both
@@ -42,7 +42,7 @@ def verify(
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
     question = Question(inputs, rtol, atol, seed, layers)
     ours, theirs = open_checkpoint(a), open_checkpoint(b)
-    pairs, missing, problem = _pairs(ours, theirs, name_map(mapping).layers)
+    pairs, missing, problem = _pairs(ours, theirs, name_map(mapping))
     try:
         runs = run_both(runner_of(a, ours), runner_of(b, theirs), pairs, question)
     except UnreachableError as error:
@@ -65,7 +65,7 @@ def verify(
     )
 
 
-def _pairs(ours: Checkpoint, theirs: Checkpoint, mapping: Mapping[str, str]) -> tuple[list[Pair], tuple[str, ...], str]:
+def _pairs(ours: Checkpoint, theirs: Checkpoint, mapping: NameMap) -> tuple[list[Pair], tuple[str, ...], str]:
     """The pairs in the first side's order, the layers without a partner, and why they could not be paired."""
     source, target = sides(ours, theirs, mapping)
     try:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
 
-from .checkpoint import FeatureMap, Layer
-from .errors import RefusedError
-from .layouts import Layout, layout_named
-from .mapping import SAME, Flattened, NameMap
-from .match import Pair, Side
+from ..checkpoint import FeatureMap, Layer
+from ..errors import RefusedError
+from ..layouts import Layout, layout_named
+from ..mapping import SAME, Flattened, NameMap
+from .sides import Pair, Side
 
 _Said: TypeAlias = FeatureMap | str | None
 
@@ -25,9 +25,7 @@ def maps_of(layer: Layer) -> Mapping[str, FeatureMap]:
     return {axis: found for axis, found in (layer.flattened or {}).items() if isinstance(found, FeatureMap)}
 
 
-def agree_on_maps(
-    source: Side, target: Side | None, pair: Pair, layout: Layout, mapping: NameMap
-) -> tuple[Pair, tuple[str, ...]]:
+def agree_on_maps(source: Side, target: Side | None, pair: Pair, layout: Layout, mapping: NameMap) -> Pair:
     """The pair with the feature maps that the rows of both sides follow, where these turn, and a note for each.
 
     ``layout`` is the target's; without a target side, its layer is made anew. Raises RefusedError where the two sides
@@ -50,7 +48,9 @@ def agree_on_maps(
             f"the mapping file flattens {unknown[0]}; {pair.kind} can have {' or '.join(axes) or 'none'}"
         )
     first, second, notes = agree(one, other, axes, named)
-    return replace(pair, sources=(first, *pair.sources[1:]), targets=(second, *pair.targets[1:])), notes
+    rest = [replace(layer, flattened=None) for layer in (*pair.sources[1:], *pair.targets[1:])]
+    sources, targets = rest[: len(pair.sources) - 1], rest[len(pair.sources) - 1 :]
+    return replace(pair, sources=(first, *sources), targets=(second, *targets), notes=notes)
 
 
 def suspicion(side: Side, layer: Layer, lengths: Mapping[str, int]) -> str:

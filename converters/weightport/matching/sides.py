@@ -1,0 +1,108 @@
+"""One checkpoint's layers while they are being paired, their views, and the pairs that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from ..checkpoint import Checkpoint, FeatureMap, Layer
+from ..errors import LayoutError, UsageError
+from ..flattening import flattened_view_of
+from ..layouts import layout_named
+from ..notation import SPATIAL
+from ..planner import Part
+from ..views import View
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Layers of the source that fill layers of the target: one and one, or stacks of recurrent layers.
+
+    ``how`` says why they are a pair, ``notes`` what turns between them beyond their layouts."""
+
+    kind: str
+    sources: tuple[Layer, ...]
+    targets: tuple[Layer, ...]
+    how: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> str:
+        """The pair as messages call it."""
+        ours, theirs = (" + ".join(layer.name for layer in layers) for layers in (self.sources, self.targets))
+        return ours if ours == theirs else f"{ours} -> {theirs}"
+
+
+@dataclass
+class Side:
+    """One checkpoint's layers while they are being paired."""
+
+    checkpoint: Checkpoint
+    free: dict[str, Layer] = field(default_factory=dict)
+    _views: dict[tuple[str, str], View] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.free = {layer.name: layer for layer in self.checkpoint.layers}
+
+    def view(self, layer: Layer, kind: str) -> View:
+        """The layer's view as that kind, whatever its rows follow: pairing looks at whole axes.
+
+        Raises LayoutError naming the file and the layer where it does not fit."""
+        key = (layer.name, kind)
+        if key not in self._views:
+            self._views[key] = layer_view(self.checkpoint, replace(layer, flattened=None), kind)
+        return self._views[key]
+
+    def parts(self, layers: Sequence[Layer], kind: str) -> list[Part]:
+        """The layers as parts of one stack."""
+        views = [self._part_view(layer, kind) for layer in layers]
+        starts = [0, *accumulate(view.counts.get("layer", 1) for view in views)]
+        return [
+            Part(layer.name, view, layer.tensors, start)
+            for layer, view, start in zip(layers, views, starts, strict=False)
+        ]
+
+    def _part_view(self, layer: Layer, kind: str) -> View:
+        return layer_view(self.checkpoint, layer, kind) if layer.flattened else self.view(layer, kind)
+
+    def channels_before(self, layer: Layer) -> list[tuple[int, str]]:
+        """The channels, and the name, of the convolution that gives this layer its features where nothing else does;
+        of every convolution, where the file does not have its layers in order."""
+        layers = self.checkpoint.layers
+        if not self.checkpoint.contents.ordered:
+            return [found for one in layers if (found := self._channels(one))]
+        at = next((index for index, one in enumerate(layers) if one.name == layer.name), 0)
+        for one in reversed(layers[:at]):
+            found = self._channels(one)
+            if found or set(self.view(one, one.kinds[0]).sizes[0]) != {"channel"}:
+                return [found] if found else []
+        return []
+
+    def _channels(self, layer: Layer) -> tuple[int, str] | None:
+        """The channels that a convolution gives, None for what is none."""
+        view = self.view(layer, layer.kinds[0])
+        if not any(block for block in view.sizes[0] if block.startswith(SPATIAL)):
+            return None
+        size = view.sizes[0].get("out", view.sizes[0].get("unit"))
+        return (size, layer.name) if size else None
+
+    def named(self, name: str) -> Layer:
+        """The layer of that name. Raises UsageError listing what there is."""
+        for layer in self.checkpoint.layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(layer.name for layer in self.checkpoint.layers)
+        raise UsageError(f"{self.checkpoint.contents.origin}: no layer {name!r}; it has {known}")
+
+
+def layer_view(checkpoint: Checkpoint, layer: Layer, kind: str) -> View:
+    """The view of one layer as that kind. Raises LayoutError naming the file and the layer where it does not fit."""
+    layout = layout_named(layer.layout or f"{checkpoint.framework}.{kind}")
+    shapes = {local: checkpoint.tensors[name].shape for local, name in layer.tensors.items()}
+    maps = {axis: found for axis, found in (layer.flattened or {}).items() if isinstance(found, FeatureMap)}
+    own = {axis: found for axis, found in maps.items() if axis in layout.kind.flattened}
+    try:
+        return flattened_view_of(layout, shapes, layer.settings, layer.storage, layer.sizes, own)
+    except LayoutError as error:
+        raise type(error)(f"{checkpoint.contents.origin}: layer {layer.name!r}: {error}") from error
