@@ -8,10 +8,14 @@ from collections.abc import Sequence
 class WeightportError(Exception):
     """The root of every error that weightport raises on purpose. Its text is for the user.
 
-    ``exit_status`` is what the command line exits with: 1 for a refusal, 2 for wrong usage.
+    The text is one line of printable characters, whatever the names in a file are made of. ``exit_status`` is what the
+    command line exits with: 1 for a refusal, 2 for wrong usage.
     """
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(WeightportError):
@@ -41,7 +45,15 @@ class RefusedError(WeightportError):
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.problems = tuple(problems)
+        self.problems = tuple(map(printable, problems))
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
+
+
+def printable(text: str) -> str:
+    """The text with everything that is no printable character as its escape: a name in a file may hold line ends,
+    commands to a terminal, and marks that turn the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)

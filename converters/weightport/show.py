@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint, Setting
+from .errors import printable
 from .explain import Cell, Explanation, Picture, Step
 from .inspection import BlockInfo, LayerInfo
 from .layouts import Layout
@@ -30,12 +31,18 @@ _PLAIN_STYLE = "black on white"
 
 
 def console() -> Console:
-    """Standard output, with colour where it is a terminal. A pipe gets lines as long as they need to be."""
+    """Standard output, with colour where it is a terminal. A pipe gets lines as long as they need to be.
+
+    Names in files are shown with what is not printable in them escaped: they could steer the terminal."""
     import sys
 
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
+    class Printable(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+    return Printable(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
 
 
 def show_report(out: Console, report: Report) -> None:

@@ -164,7 +164,7 @@ def test_a_tensor_that_contradicts_itself_is_refused(tensor: TensorProto, reason
 @pytest.mark.parametrize(
     ("data_type", "field", "numbers", "reason"),
     [
-        (TensorProto.INT64, "int64_data", [1, 2, 3], "has 3 values where its shape asks for 4"),
+        (TensorProto.INT64, "int64_data", [1, 2, 300], "has 3 values where its shape asks for 4"),
         (TensorProto.INT64, "int64_data", [1, 2, 3, 4, 5], "has 5 values where its shape asks for 4"),
         (TensorProto.INT8, "int32_data", [1, 2, 3, 256], "no int8"),
         (TensorProto.FLOAT16, "int32_data", [1, 2, 3, 1 << 16], "no float16"),

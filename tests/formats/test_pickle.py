@@ -149,7 +149,8 @@ def test_a_pickle_that_is_cut_anywhere_is_refused() -> None:
             interpret(data[:end])
 
 
-def test_deep_nesting_neither_overflows_nor_is_walked() -> None:
+def test_deep_nesting_neither_overflows_nor_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pickle, "FREE_CONTAINERS", 1_000_000)
     deep = b")" + b"\x85" * 200_000
     for program, words in [
         (deep + text("x") + b"\x93", "no text"),
@@ -166,6 +167,15 @@ def test_the_number_of_opcodes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(interpret(PROTOCOL + b"(" + b"}" * 990 + b"t.")) == 990
     with pytest.raises(CheckpointError, match="more than 1000 opcodes"):
         interpret(PROTOCOL + b"(" + b"}" * 1000 + b"t.")
+
+
+def test_the_number_of_containers_is_bounded_by_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pickle, "FREE_CONTAINERS", 100)
+    honest = b"(" + b"(K\x01K\x02t" * 1000 + b"t."
+    assert len(interpret(PROTOCOL + honest)) == 1000
+    for container in (b"}", b"]", b")\x85", b"\x8f"):
+        with pytest.raises(CheckpointError, match="more containers than tensors could need"):
+            interpret(PROTOCOL + b"(" + container * 1000 + b"t.")
 
 
 def test_names_stay_text_and_persistent_ids_go_to_their_builder() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from ..errors import WeightportError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 INTERRUPTED = 130
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\n]")
+"""What may steer a terminal; of this, what is printable all the same stays as it is."""
 
 
 def with_json(function: Command) -> Command:
@@ -67,7 +70,7 @@ def progress_bar(*, quiet: bool, task: str = "converting") -> Iterator[Callable[
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False))
+    click.echo(_UNPRINTABLE.sub(_escape, json.dumps(_plain(document), indent=2, ensure_ascii=False)))
 
 
 def _fail(message: str, status: int, as_json: bool, problems: list[str] | None = None) -> None:
@@ -76,6 +79,10 @@ def _fail(message: str, status: int, as_json: bool, problems: list[str] | None =
         first = message.split("\n", maxsplit=1)[0]
         print_json({"error": first, "problems": problems or [], "exit_status": status})
     sys.exit(status)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found.group() if found.group().isprintable() else json.dumps(found.group())[1:-1]
 
 
 def _plain(value: Any) -> Any:

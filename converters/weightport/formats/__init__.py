@@ -11,6 +11,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from ..checkpoint import Contents, Output
 from ..errors import CheckpointError, UsageError
+from ._foreign import what_folder_it_is, what_it_is
 
 HEAD_BYTES = 64
 
@@ -72,7 +73,9 @@ def format_of_file(path: Path) -> Format:
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a directory; name a checkpoint file in it")
+        raise CheckpointError(f"{path}: is {what_folder_it_is(path) or 'a directory; name a checkpoint file in it'}")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is a device or a pipe and no file; copy what comes out of it into one")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -83,6 +86,9 @@ def format_of_file(path: Path) -> Format:
     for module in all_formats().values():
         if module.recognises(path, head):
             return module
+    known = what_it_is(path, head)
+    if known:
+        raise CheckpointError(f"{path}: {known}")
     raise CheckpointError(
         f"{path}: not a checkpoint that weightport knows (read: {', '.join(sorted(all_formats()))}), or damaged"
     )

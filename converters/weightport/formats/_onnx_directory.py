@@ -19,6 +19,10 @@ from ._onnx_wire import BYTES, VARINT, Field, Wire, encode_head
 MAX_DEPTH = 32
 """Graphs inside graphs; the protobuf library itself stops at about as many."""
 
+FREE_PARTS, BYTES_A_PART = 10_000, 16
+"""A model may have so many parts (nodes, attributes, tensors, inputs ...), and one more for so many of its bytes.
+A part takes some hundred bytes of memory, and an empty one two bytes in the file."""
+
 _MESSAGE, _NUMBER = frozenset({BYTES}), frozenset({VARINT})
 MODEL = {
     **dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _MESSAGE),
@@ -66,7 +70,7 @@ def read_directory(wire: Wire, folder: Path | None) -> Directory:
     whole = Field(0, BYTES, 0, 0, len(wire.buffer))
     children = []
     version = graphs = 0
-    for part in wire.fields(0, whole.end, MODEL):
+    for part in walk.parts(whole, MODEL):
         if part.number == 1:
             version = part.value
         elif part.number == 7:
@@ -93,6 +97,22 @@ class _Walk:
     nested: dict[str, str] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
     identities: list[tuple[str, str]] = field(default_factory=list)
+    parts_left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts_left = FREE_PARTS + len(self.wire.buffer) // BYTES_A_PART
+
+    def parts(self, message: Field, known: Mapping[int, frozenset[int]]) -> Iterator[Field]:
+        """The fields of a message that are known; each is counted as a part of the model."""
+        for part in self.wire.fields(message.begin, message.end, known):
+            if part.number not in known:
+                continue
+            self.parts_left -= 1
+            if self.parts_left < 0:
+                raise CheckpointError(
+                    f"{self.wire.origin}: has more nodes, attributes and tensors than its size has room for: refused"
+                )
+            yield part
 
     def graph(self, graph: Field, inside: str, depth: int = 0) -> Span:
         """A graph: its initializers, and the nodes that hold tensors. ``inside`` is empty for the main graph."""
@@ -100,7 +120,7 @@ class _Walk:
             raise CheckpointError(f"{self.wire.origin}: graphs are nested more than {MAX_DEPTH} deep")
         children: list[Span] = []
         nodes = 0
-        for part in self.wire.fields(graph.begin, graph.end, GRAPH):
+        for part in self.parts(graph, GRAPH):
             if part.number == 1:
                 children += self.node(part, inside, nodes, depth)
                 nodes += 1
@@ -114,7 +134,7 @@ class _Walk:
 
     def function(self, function: Field) -> Span:
         """A function of the model: a list of nodes."""
-        parts = list(self.wire.fields(function.begin, function.end, _FUNCTION))
+        parts = list(self.parts(function, _FUNCTION))
         name = next((self.wire.text(part) for part in parts if part.number == 1), "")
         nodes = [part for part in parts if part.number == 7]
         spans = [span for index, node in enumerate(nodes) for span in self.node(node, f"{name}/", index, 0)]
@@ -122,7 +142,7 @@ class _Walk:
 
     def node(self, node: Field, inside: str, index: int, depth: int) -> Iterator[Span]:
         """A node, if a tensor is in it."""
-        parts = list(self.wire.fields(node.begin, node.end, _NODE))
+        parts = list(self.parts(node, _NODE))
         texts = {number: [self.wire.text(p) for p in parts if p.number == number] for number in (1, 2, 3, 4, 7)}
         operator = (texts[4] or [""])[-1] if (texts[7] or [""])[-1] in ("", "ai.onnx") else ""
         if operator == "Identity" and not inside and len(texts[1]) == len(texts[2]) == 1:
@@ -137,7 +157,7 @@ class _Walk:
 
     def attribute(self, attribute: Field, value: str | None, inside: str, label: str, depth: int) -> Span:
         """An attribute: the value of a Constant node (whose output is called ``value``), or graphs."""
-        parts = list(self.wire.fields(attribute.begin, attribute.end, _ATTRIBUTE))
+        parts = list(self.parts(attribute, _ATTRIBUTE))
         name = next((self.wire.text(part) for part in parts if part.number == 1), "")
         children: list[Span] = []
         tensors = [part for part in parts if part.number == 5]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 
+MAX_SHOWN = 200
+
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -42,7 +44,7 @@ def data_file(folder: Path, external: External, size: int, where: str) -> Path:
     bytes."""
     if external.length not in (None, size):
         raise CheckpointError(f"{where}: its external data has {external.length} bytes where its shape asks for {size}")
-    path = folder
+    path, shown = folder, _shown(external.location)
     try:
         for part in external.location.split("/"):
             path = path / part
@@ -50,19 +52,18 @@ def data_file(folder: Path, external: External, size: int, where: str) -> Path:
         status = path.lstat()
     except OSError as error:
         raise CheckpointError(
-            f"{where}: its external data {external.location!r} cannot be read: {error.strerror}; "
-            "put that file beside the model"
+            f"{where}: its external data {shown} cannot be read: {error.strerror}; put that file beside the model"
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{where}: its external data {external.location!r} is no plain file: refused as unsafe")
+        raise CheckpointError(f"{where}: its external data {shown} is no plain file: refused as unsafe")
     if status.st_nlink > 1:
         raise CheckpointError(
-            f"{where}: its external data {external.location!r} is a hard link to a file that has another name too: "
+            f"{where}: its external data {shown} is a hard link to a file that has another name too: "
             "refused as unsafe; put a copy beside the model"
         )
     if external.offset + size > status.st_size:
         raise CheckpointError(
-            f"{where}: its external data ends at byte {external.offset + size}, but {external.location!r} has "
+            f"{where}: its external data ends at byte {external.offset + size}, but {shown} has "
             f"{status.st_size}: it is cut short"
         )
     return path
@@ -82,12 +83,17 @@ def _safe_location(location: str, where: str) -> str:
     drive = re.match("[A-Za-z]:", location)
     if drive or "\\" in location or "\0" in location or any(part in ("", ".", "..") for part in parts):
         raise CheckpointError(
-            f"{where}: its external data {location!r} is no plain path inside the model's folder: refused as unsafe"
+            f"{where}: its external data {_shown(location)} is no plain path inside the model's folder: "
+            "refused as unsafe"
         )
     return "/".join(parts)
 
 
+def _shown(location: str) -> str:
+    return repr(location if len(location) <= MAX_SHOWN else f"{location[:MAX_SHOWN]}...")
+
+
 def _number(text: str, where: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise CheckpointError(f"{where} is {text!r}, which is no byte count: the file is damaged")
+        raise CheckpointError(f"{where} is {text[:40]!r}, which is no byte count: the file is damaged")
     return int(text)

@@ -37,7 +37,7 @@ from ._onnx_wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, signed
 
 DIMS, DATA_TYPE, SEGMENT, NAME, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 3, 8, 13, 14
 MAX_RANK = 64
-MAX_PIECES = 1 << 20
+MAX_PIECES = 1 << 14
 """A typed field may come in pieces, one value each at worst; no known writer does that."""
 
 Place: TypeAlias = Callable[[int, tuple[int, ...], DType], Array]
@@ -134,7 +134,8 @@ class StoredTensor:
 
 def tensor_name(wire: Wire, tensor: Field) -> str:
     """The name that a TensorProto has, or an empty text."""
-    names = [field for field in wire.fields(tensor.begin, tensor.end, _FIELDS) if field.number == NAME]
+    fields = islice(wire.fields(tensor.begin, tensor.end, _FIELDS), MAX_PIECES + 1)
+    names = [field for field in fields if field.number == NAME]
     return wire.text(names[-1]) if names else ""
 
 
@@ -225,7 +226,7 @@ def _check_values(stored: StoredTensor, folder: Path | None, where: str) -> None
         raise CheckpointError(f"{where} is {stored.dtype} and has its values in field {min(numbers)}: damaged")
     size = sum(field.end - field.begin for field in stored.values)
     sized = numbers <= {RAW_DATA, FLOAT_DATA, DOUBLE_DATA}
-    if sized and size != stored.size:
+    if (sized and size != stored.size) or size < stored.element.fewest_bytes(stored.count):
         raise CheckpointError(
             f"{where}, {stored.dtype}{list(stored.shape)}, has {size} bytes of values where its shape asks for "
             f"{stored.size}: the file is damaged"

@@ -67,6 +67,10 @@ class Element:
         """The bytes that so many elements take in raw data."""
         return -(-count * self.bits // 8)
 
+    def fewest_bytes(self, count: int) -> int:
+        """The fewest bytes that can hold so many elements, in raw data or as numbers of at least a byte each."""
+        return min(self.size(count), count)
+
 
 @cache
 def elements() -> Mapping[int, Element]:

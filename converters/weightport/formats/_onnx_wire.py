@@ -11,20 +11,22 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..errors import CheckpointError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
+MAX_FIELDS = 8_000_000
+"""Fields that are looked at in one file; the largest graphs have some hundred thousand."""
+
 Buffer: TypeAlias = bytes | mmap.mmap
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A field of a message: its tag is at ``start``, its value is the bytes from ``begin`` to ``end``.
 
     ``value`` is the number that a VARINT holds."""
@@ -37,12 +39,13 @@ class Field:
     value: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wire:
     """The bytes of an encoded message. ``origin`` says in errors what is being read."""
 
     origin: str
     buffer: Buffer
+    _fields_left: int = field(default=MAX_FIELDS, init=False, repr=False)
 
     def fields(
         self, begin: int, end: int, known: Mapping[int, frozenset[int]], *, cut_short: bool = False
@@ -54,11 +57,16 @@ class Wire:
         another wire type."""
         at = begin
         while at < end:
-            field = self._field(at, end, cut_short)
-            if field.wire not in known.get(field.number, (field.wire,)):
-                raise self.damaged(at, f"field {field.number} is of the wrong type")
-            yield field
-            at = field.end
+            found = self._field(at, end, cut_short)
+            if found.wire not in known.get(found.number, (found.wire,)):
+                raise self.damaged(at, f"field {found.number} is of the wrong type")
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise CheckpointError(
+                    f"{self.origin}: has more than {MAX_FIELDS} fields: refused, no model has so many"
+                )
+            yield found
+            at = found.end
 
     def text(self, field: Field) -> str:
         """A field's value as text. Raises CheckpointError where it is none."""
@@ -99,12 +107,15 @@ class Wire:
         return Field(number, wire, start, begin, stop, value)
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        value = 0
-        for shift, position in zip(range(0, 70, 7), range(at, end), strict=False):
+        value = shift = 0
+        position = at
+        while position < end and shift < 70:
             byte = self.buffer[position]
             value |= (byte & 0x7F) << shift
+            position += 1
             if byte < 0x80:
-                return value, position + 1
+                return value, position
+            shift += 7
         raise self.damaged(at, "a number does not end")
 
 

@@ -3,7 +3,8 @@
 A pickle is a program for a stack machine. This one has the opcodes that plain data needs (protocols 2 to 5) and no
 others. A name becomes an inert :class:`Global`, and only if the caller's table has it; a call becomes what the caller's
 own function for that name makes of the arguments. Everything that the machine makes is bounded by the pickle's length:
-there is no recursion, memo indices are dictionary keys, and a length is compared with what is left before it is used.
+there is no recursion, a memo index takes no memory of its own, a length is compared with what is left before it is
+used, and containers, which one byte can make, are counted.
 What it makes may still contain itself, or one value many times over: who walks through it has to expect that.
 
 Opcodes: https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
@@ -20,21 +21,24 @@ from typing import Any, Final, TypeAlias
 from ..errors import CheckpointError
 
 MAX_OPCODES = 10_000_000
-"""Some 400,000 tensors; an opcode makes at most an empty dictionary of 64 bytes."""
+"""Some 200,000 tensors."""
+FREE_CONTAINERS, BYTES_A_CONTAINER = 10_000, 3
+"""A pickle may make so many containers, and one more for so many of its bytes. Tensors make one in six at most, a
+list of numbers that a training script kept one in four."""
 MAX_NAME = 400
 
 Builder: TypeAlias = Callable[[tuple[Any, ...]], object]
 """Makes a value of the arguments of a call; it raises ValueError, which says why, where they are wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Global:
     """A name that a pickle mentions, as text: ``torch.FloatStorage``. Nothing is imported for it."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """An object that a training script kept beside the tensors, of which nothing but the class's name is known.
 
@@ -96,7 +100,9 @@ class _Machine:
         self.persistent = persistent
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
+        self.sparse_memo: dict[int, Any] = {}
+        self.containers = FREE_CONTAINERS + (len(data) - start) // BYTES_A_CONTAINER
 
     def failure(self, problem: str) -> CheckpointError:
         return CheckpointError(f"{self.where} {problem}")
@@ -151,6 +157,15 @@ class _Machine:
     def push(self, value: object) -> None:
         self.stack.append(value)
 
+    def make(self, container: object) -> None:
+        """Push something that takes more memory than the byte which makes it."""
+        self.containers -= 1
+        if self.containers < 0:
+            raise self.failure(
+                f"makes more containers than tensors could need, before byte {self.position}: refused as unsafe"
+            )
+        self.stack.append(container)
+
     def pop(self) -> Any:
         floor = self.marks[-1] if self.marks else 0
         if len(self.stack) <= floor:
@@ -177,12 +192,25 @@ class _Machine:
         return values
 
     def put(self, index: int) -> None:
-        self.memo[index] = self.top()
+        """Store the top value. Indices that count up, as every writer's do, take a list and no dictionary."""
+        if index == len(self.memo):
+            self.memo.append(self.top())
+            self.sparse_memo.pop(index, None)
+        elif index < len(self.memo):
+            self.memo[index] = self.top()
+        else:
+            self.sparse_memo[index] = self.top()
+
+    def memoize(self) -> None:
+        self.put(len(self.memo) + len(self.sparse_memo))
 
     def get(self, index: int) -> None:
-        if index not in self.memo:
+        if index < len(self.memo):
+            self.push(self.memo[index])
+        elif index in self.sparse_memo:
+            self.push(self.sparse_memo[index])
+        else:
             raise self.failure(f"refers to value {index}, which it never stored: it is damaged")
-        self.push(self.memo[index])
 
     # Containers. Types are compared exactly: only what the machine itself made can be filled.
 
@@ -232,7 +260,7 @@ class _Machine:
             raise self.failure(
                 f"calls {called!r}, which makes no plain tensor: refused; save model.state_dict() instead"
             )
-        self.push(self.built(builder, arguments))
+        self.make(self.built(builder, arguments))
 
     def call_with_names(self) -> None:
         self.drop()  # keyword arguments
@@ -268,7 +296,7 @@ _ACTIONS: Mapping[int, Callable[[_Machine], None]] = {
     ord("0"): lambda m: m.drop(),                                    # POP
     ord("q"): lambda m: m.put(m.number(_U1)),                        # BINPUT
     ord("r"): lambda m: m.put(m.number(_U4)),                        # LONG_BINPUT
-    0x94:     lambda m: m.put(len(m.memo)),                          # MEMOIZE
+    0x94:     lambda m: m.memoize(),                                 # MEMOIZE
     ord("h"): lambda m: m.get(m.number(_U1)),                        # BINGET
     ord("j"): lambda m: m.get(m.number(_U4)),                        # LONG_BINGET
     # scalars
@@ -292,17 +320,17 @@ _ACTIONS: Mapping[int, Callable[[_Machine], None]] = {
     0x8E:     lambda m: m.push(m.take(m.number(_U8))),               # BINBYTES8
     # containers
     ord(")"): lambda m: m.push(()),                                  # EMPTY_TUPLE
-    0x85:     lambda m: m.push(m.pop_many(1)),                       # TUPLE1
-    0x86:     lambda m: m.push(m.pop_many(2)),                       # TUPLE2
-    0x87:     lambda m: m.push(m.pop_many(3)),                       # TUPLE3
-    ord("t"): lambda m: m.push(tuple(m.pop_mark())),                 # TUPLE
-    ord("]"): lambda m: m.push([]),                                  # EMPTY_LIST
+    0x85:     lambda m: m.make(m.pop_many(1)),                       # TUPLE1
+    0x86:     lambda m: m.make(m.pop_many(2)),                       # TUPLE2
+    0x87:     lambda m: m.make(m.pop_many(3)),                       # TUPLE3
+    ord("t"): lambda m: m.make(tuple(m.pop_mark())),                 # TUPLE
+    ord("]"): lambda m: m.make([]),                                  # EMPTY_LIST
     ord("a"): lambda m: m.extend([m.pop()]),                         # APPEND
     ord("e"): lambda m: m.extend(m.pop_mark()),                      # APPENDS
-    ord("}"): lambda m: m.push({}),                                  # EMPTY_DICT
+    ord("}"): lambda m: m.make({}),                                  # EMPTY_DICT
     ord("s"): lambda m: m.set_items(list(m.pop_many(2))),            # SETITEM
     ord("u"): lambda m: m.set_items(m.pop_mark()),                   # SETITEMS
-    0x8F:     lambda m: m.push(Opaque("set")),                       # EMPTY_SET
+    0x8F:     lambda m: m.make(Opaque("set")),                       # EMPTY_SET
     0x90:     lambda m: m.add_items(m.pop_mark()),                   # ADDITEMS
     0x91:     lambda m: m.freeze(),                                  # FROZENSET
     # names, calls, persistent ids
@@ -312,6 +340,6 @@ _ACTIONS: Mapping[int, Callable[[_Machine], None]] = {
     0x81:     lambda m: m.call(),                                    # NEWOBJ
     0x92:     lambda m: m.call_with_names(),                         # NEWOBJ_EX
     ord("b"): lambda m: m.build(),                                   # BUILD
-    ord("Q"): lambda m: m.push(m.built(m.persistent, (m.pop(),))),   # BINPERSID
+    ord("Q"): lambda m: m.make(m.built(m.persistent, (m.pop(),))),   # BINPERSID
 }
 # fmt: on

@@ -69,12 +69,12 @@ def _size(tensor: Output) -> int:
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        with index.open("rb") as file:
-            text = file.read(MAX_INDEX + 1)
+        size = index.stat().st_size
+        if size > MAX_INDEX:
+            raise CheckpointError(f"{index}: has {size} bytes, more than {MAX_INDEX}: refused")
+        text = index.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{index}: cannot be read: {error.strerror}") from error
-    if len(text) > MAX_INDEX:
-        raise CheckpointError(f"{index}: has more than {MAX_INDEX} bytes: refused")
     weight_map = parse_json(text, f"{index}: the index").get(WEIGHT_MAP)
     if type(weight_map) is not dict or not weight_map or not all(type(shard) is str for shard in weight_map.values()):
         raise CheckpointError(f"{index}: has no {WEIGHT_MAP} from tensors to files: damaged, or another index")

@@ -14,7 +14,7 @@ from ._torch_dtypes import BYTES, DTYPE_OF_NAME, DTYPE_OF_STORAGE, OTHER_DTYPES,
 MAX_KEY = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """A run of elements in the file, by its key there. ``dtype`` is None for element types that NumPy lacks.
 
@@ -33,7 +33,7 @@ class Storage:
         return OTHER_STORAGES[self.type_name] if self.dtype is None else self.dtype.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredTensor:
     """A strided view of a storage, as the pickle describes it: nothing of it is checked against the file yet.
 
@@ -47,7 +47,7 @@ class StoredTensor:
     problem: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A tensor that is not a strided array, and why it cannot be carried."""
 

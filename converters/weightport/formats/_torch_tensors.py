@@ -16,6 +16,8 @@ from ._torch_objects import Storage, StoredTensor, Unreadable
 MAX_RANK = 32
 MAX_EXPANDED = 1 << 26
 """Bytes that a tensor may have when it shows the elements of a smaller storage more than once (``expand``)."""
+MAX_SHARED = 100
+"""All tensors together may have so many times the bytes of their storages: layers may share one, a hundred do not."""
 _MAX_BYTES = 1 << 62
 
 ReadBytes: TypeAlias = Callable[[Storage, int, int], Array]
@@ -26,7 +28,13 @@ def lazy_tensors(
     tensors: Mapping[str, StoredTensor | Unreadable], where: str, read_bytes: ReadBytes
 ) -> dict[str, LazyTensor]:
     """The tensors by name. Raises CheckpointError for one that cannot be carried or that leaves its storage."""
-    return {name: _lazy(name, tensor, f"{where}: tensor {name!r}", read_bytes) for name, tensor in tensors.items()}
+    lazy = {name: _lazy(name, tensor, f"{where}: tensor {name!r}", read_bytes) for name, tensor in tensors.items()}
+    storages = {t.storage.key: t.storage for t in tensors.values() if isinstance(t, StoredTensor)}
+    stored = sum(storage.numel * storage.itemsize for storage in storages.values())
+    total = sum(prod(tensor.shape) * tensor.dtype.itemsize for tensor in lazy.values())
+    if total > max(MAX_EXPANDED, MAX_SHARED * stored):
+        raise CheckpointError(f"{where} shows {stored} stored bytes again and again, as {total}: refused as unsafe")
+    return lazy
 
 
 def _lazy(name: str, tensor: StoredTensor | Unreadable, where: str, read_bytes: ReadBytes) -> LazyTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
@@ -19,16 +20,20 @@ from ._checksum import crc32_of_range
 
 SIGNATURE = b"PK\x03\x04"
 MAX_RATIO = 100
-"""A compressed member larger than SMALL_MEMBER may not say that it grows by more than this (deflate could: 1032)."""
+"""A compressed member larger than SMALL_MEMBER may not say that it grows by more than this (deflate could: 1032), nor
+may all members together."""
 SMALL_MEMBER = 1 << 24
 
 MAX_SHOWN = 100
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_END = struct.Struct("<4s4H2LH")
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 _DESCRIPTOR_FOLLOWS = 0x0008
 _UTF8_NAME = 0x0800
-_SEE_ZIP64 = 0xFFFFFFFF
+_USUAL_FLAGS = 0x0002 | 0x0004 | _DESCRIPTOR_FOLLOWS | _UTF8_NAME
+"""How hard deflate tried, what follows the content, how names are spelled."""
+_SEE_ZIP64, _SEE_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
 _CHUNK = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error)
 
@@ -106,13 +111,23 @@ def open_directory(path: Path) -> ZipDirectory:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
+            _check_count(file, len(archive.comment), len(entries), path)
             members = [_checked(entry, file, path) for entry in entries]
             _refuse_overlaps(entries, members, archive.start_dir, path)
+            _check_total(members, archive.start_dir, path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except _DAMAGED as error:
         raise CheckpointError(f"{path}: a damaged zip archive: {error}") from error
     return ZipDirectory(path, _by_name(members, path))
+
+
+def _check_count(file: BinaryIO, comment: int, count: int, path: Path) -> None:
+    """The directory has as many entries as the archive's end says: some readers count, others read on."""
+    file.seek(-(_END.size + comment), os.SEEK_END)
+    signature, *_, here, total, _, _, _ = _END.unpack(file.read(_END.size))
+    if signature != b"PK\x05\x06" or here != total or total not in (count, _SEE_ZIP64_COUNT):
+        raise CheckpointError(f"{path}: the archive says that it has {total} members, but {count} are listed: refused")
 
 
 def _by_name(members: list[ZipMember], path: Path) -> Mapping[str, ZipMember]:
@@ -130,8 +145,15 @@ def _checked(entry: zipfile.ZipInfo, file: BinaryIO, path: Path) -> ZipMember:
     _refuse_unsafe_name(name, where)
     if entry.flag_bits & _ENCRYPTED:
         raise CheckpointError(f"{where} is encrypted: decrypt the archive first")
-    if stat.S_ISLNK(entry.external_attr >> 16):
+    if entry.flag_bits & ~_USUAL_FLAGS:
+        raise CheckpointError(f"{where} has flags (0x{entry.flag_bits:04x}) that no checkpoint has: refused as unsafe")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind == stat.S_IFLNK:
         raise CheckpointError(f"{where} is a symbolic link: refused as unsafe")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise CheckpointError(f"{where} is no plain file (mode {entry.external_attr >> 16:o}): refused as unsafe")
+    if entry.volume:
+        raise CheckpointError(f"{where} is said to be on disk {entry.volume} of several: refused as unsafe")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise CheckpointError(f"{where} is compressed by method {entry.compress_type}: only deflate is read")
     compressed = entry.compress_type == zipfile.ZIP_DEFLATED
@@ -157,6 +179,14 @@ def _check_size(entry: zipfile.ZipInfo, compressed: bool, where: str) -> None:
         )
     if entry.orig_filename.endswith("/") and entry.file_size:
         raise CheckpointError(f"{where} is a folder with content: the archive is damaged")
+
+
+def _check_total(members: list[ZipMember], stored: int, path: Path) -> None:
+    total = sum(member.size for member in members)
+    if total > max(SMALL_MEMBER, MAX_RATIO * stored):
+        raise CheckpointError(
+            f"{path}: the archive says that its {stored} bytes grow to {total}: refused, more than {MAX_RATIO} times"
+        )
 
 
 def _data_offset(entry: zipfile.ZipInfo, file: BinaryIO, where: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ FRAMEWORK = "onnx"
 SUFFIXES = (".onnx",)
 
 MAX_IR_VERSION = 255
+RECOGNISED_FIELDS = 1000
+"""So many fields of a model, and of its graph, are enough to tell that it is one."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -114,7 +117,7 @@ def _parse(wire: Wire, directory: Directory) -> Any:
 def _is_model(wire: Wire) -> bool:
     version = graph = None
     try:
-        for field in wire.fields(0, len(wire.buffer), MODEL, cut_short=True):
+        for field in islice(wire.fields(0, len(wire.buffer), MODEL, cut_short=True), RECOGNISED_FIELDS):
             if field.number not in MODEL and graph is None:
                 return False
             version = field.value if field.number == 1 else version
@@ -126,7 +129,8 @@ def _is_model(wire: Wire) -> bool:
 
 def _is_graph(wire: Wire, graph: Field) -> bool:
     try:
-        return all(part.number in GRAPH for part in wire.fields(graph.begin, graph.end, GRAPH, cut_short=True))
+        parts = islice(wire.fields(graph.begin, graph.end, GRAPH, cut_short=True), RECOGNISED_FIELDS)
+        return all(part.number in GRAPH for part in parts)
     except CheckpointError:
         return graph.end == len(wire.buffer)  # the file may end in the middle of a number
 
