@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Array, Checkpoint, DType
-from ..errors import LayoutError, UsageError
-from ..match import Pair, layer_view
-from ..views import View
-from .inputs import Case, InputSpec, cases, given_cases, merged
+from ..checkpoint import Array, DType
+from ..errors import UsageError
+from ..layer_pairs import LayerPair
+from .first_layer import kernel_reach, specs_of_first_layer
+from .inputs import Case, cases, given_cases, merged
 from .measure import Difference, compare
 from .orders import Order, combinations, fitting
-from .result import LayerParity, OutputParity
+from .result import OutputParity
 from .runners import Run, Runner, UnreachableError
-from .side_by_side import PairRun, pair_runs
+from .side_by_side import PairRun, near, pair_runs
 from .tolerance import Rounding, coarsest_dtype, measure_rounding
 
 
@@ -36,6 +36,10 @@ class Question:
         """Whether the tolerance is to be found by measuring, as none was given."""
         return self.rtol is None and self.atol is None
 
+    def tolerance(self, measured: float) -> tuple[float, float]:
+        """The absolute and the relative tolerance: what was given, else what was measured."""
+        return (measured, 0.0) if self.measures_rounding else (self.atol or 0.0, self.rtol or 0.0)
+
 
 @dataclass(frozen=True)
 class ModelRuns:
@@ -51,7 +55,7 @@ class ModelRuns:
     warnings: tuple[str, ...] = ()
 
 
-def run_both(one: Runner, other: Runner, pairs: Sequence[Pair], question: Question) -> ModelRuns:
+def run_both(one: Runner, other: Runner, pairs: Sequence[LayerPair], question: Question) -> ModelRuns:
     """Make the inputs, run both models on them, and measure what rounding does to the first.
 
     Raises UnreachableError where one of the models does not run, UsageError where no inputs can be made."""
@@ -62,7 +66,8 @@ def run_both(one: Runner, other: Runner, pairs: Sequence[Pair], question: Questi
     rest = tuple(other.run(_turned(case.arrays, orders), layers=question.layers) for case in made[1:])
     dtype = coarsest_dtype([one.checkpoint, other.checkpoint])
     measured = measure_rounding(one, made, ours, dtype, question.seed) if question.measures_rounding else None
-    warnings = (*one.warnings, *other.warnings)
+    warnings = (*one.warnings, *other.warnings, *_unsteady(one, made[0], ours[0], measured, "A"))
+    warnings += _unsteady(other, Case("", _turned(made[0].arrays, orders)), first, measured, "B")
     return ModelRuns(tuple(made), ours, (first, *rest), orders, measured, dtype, same_framework, warnings)
 
 
@@ -70,15 +75,15 @@ def _cases(one: Runner, other: Runner, question: Question) -> list[Case]:
     ours, theirs = one.specs, other.specs
     if question.inputs is not None:
         return given_cases(question.inputs, ours or theirs)
-    specs = merged(ours, theirs) if ours and theirs else ours or theirs or _specs_of_first_layer(one.checkpoint)
+    specs = merged(ours, theirs) if ours and theirs else ours or theirs or specs_of_first_layer(one.checkpoint)
     try:
-        return cases(specs, question.seed, _reach([one.checkpoint, other.checkpoint]))
+        return cases(specs, question.seed, kernel_reach([one.checkpoint, other.checkpoint]))
     except TypeError as error:
         raise UsageError(f"no inputs can be made for {specs}: {error}; give some with inputs=") from error
 
 
 def _orders(
-    other: Runner, case: Case, ours: Run, pairs: Sequence[Pair], same_framework: bool
+    other: Runner, case: Case, ours: Run, pairs: Sequence[LayerPair], same_framework: bool
 ) -> tuple[tuple[Order, ...], Run]:
     """The orders of the inputs' axes in which the other model's layers take in what ours do, and its run.
 
@@ -91,7 +96,7 @@ def _orders(
         except UnreachableError as error:
             refused = refused or error
             continue
-        found.append((sum(pair.takes_the_same for pair in pair_runs(pairs, ours, run).values()), orders, run))
+        found.append((sum(pair.takes_alike for pair in pair_runs(pairs, ours, run).values()), orders, run))
     if not found:
         raise refused or UnreachableError("the model takes no inputs")
     _, orders, run = max(found, key=lambda entry: entry[0])
@@ -119,99 +124,51 @@ def _worst_output(runs: ModelRuns, name: str, other: str, question: Question) ->
     for case, ours, theirs in zip(runs.cases, runs.ours, runs.theirs, strict=True):
         order, array = fitting(ours.outputs[name], theirs.outputs[other], same_framework=runs.same_framework)
         measured = runs.rounding.outputs[name] if runs.rounding else 0.0
-        difference = _difference(ours.outputs[name], array, runs.dtype, measured, question)
+        difference = compare(ours.outputs[name], array, runs.dtype, *question.tolerance(measured))
         found.append(OutputParity(name, other, case.what, order.name, difference))
     return max(found, key=lambda output: output.difference.excess)
 
 
-def compare_layers(runs: ModelRuns, pairs: Sequence[Pair], question: Question) -> tuple[LayerParity, ...]:
-    """Every pair of layers in its worst case, in the order of the first model's layers."""
-    by_case = [pair_runs(pairs, ours, theirs) for ours, theirs in zip(runs.ours, runs.theirs, strict=True)]
-    return tuple(
-        _worst_layer(runs, pair, [found.get(pair.targets[0].name) for found in by_case], question) for pair in pairs
-    )
+@dataclass(frozen=True)
+class WatchedPair:
+    """One pair of layers in the case in which its outputs are furthest apart, and what rounding can do to what it takes
+    in and gives out."""
+
+    run: PairRun
+    case: str
+    difference: Difference
+    limits: tuple[float, float]
 
 
-def _worst_layer(runs: ModelRuns, pair: Pair, found: Sequence[PairRun | None], question: Question) -> LayerParity:
-    last = pair.sources[-1].name
-    blank = LayerParity(_joined(pair.sources), _joined(pair.targets), pair.kind, pair.how)
-    measured = runs.rounding.layers.get(last, 0.0) if runs.rounding else 0.0
-    results = [
-        replace(blank, difference=_difference(*run.outputs, runs.dtype, measured, question), case=case.what)
-        for case, run in zip(runs.cases, found, strict=True)
-        if run is not None
-    ]
-    return max(results, key=lambda layer: layer.difference.excess if layer.difference else 0.0, default=blank)
+def watch_layers(runs: ModelRuns, pairs: Sequence[LayerPair], question: Question) -> dict[str, WatchedPair]:
+    """Every pair of layers that both models ran, by the name of its second side."""
+    worst: dict[str, WatchedPair] = {}
+    for case, ours, theirs in zip(runs.cases, runs.ours, runs.theirs, strict=True):
+        for name, found in pair_runs(pairs, ours, theirs).items():
+            watched = _watched(runs, found, case, question)
+            if name not in worst or watched.difference.excess > worst[name].difference.excess:
+                worst[name] = watched
+    return worst
 
 
-def _difference(ours: Array, theirs: Array, dtype: DType, measured: float, question: Question) -> Difference:
-    if question.measures_rounding:
-        return compare(ours, theirs, dtype, measured)
-    return compare(ours, theirs, dtype, question.atol or 0.0, question.rtol or 0.0)
+def _watched(runs: ModelRuns, found: PairRun, case: Case, question: Question) -> WatchedPair:
+    first, last = found.pair.a.layers[0].name, found.pair.a.layers[-1].name
+    limits = (runs.rounding.inputs[first], runs.rounding.layers[last]) if runs.rounding else (0.0, 0.0)
+    difference = compare(*found.outputs, runs.dtype, *question.tolerance(limits[1]))
+    if not runs.rounding:
+        limits = (difference.tolerance, difference.tolerance)
+    return WatchedPair(found, case.what, difference, limits)
 
 
-def _joined(layers: Sequence[Any]) -> str:
-    return " + ".join(layer.name or "(root)" for layer in layers)
-
-
-def _specs_of_first_layer(checkpoint: Checkpoint) -> tuple[InputSpec, ...]:
-    """What the first layer takes in, for models that do not say what they do.
-
-    Raises UsageError where there is no layer that says."""
-    for layer in checkpoint.layers:
-        try:
-            return (_SPECS[layer.kinds[0]](layer_view(checkpoint, layer, layer.kinds[0])),)
-        except (LayoutError, KeyError):
-            continue
-    raise UsageError(f"{checkpoint.contents.origin} does not say what inputs it takes; give some with inputs=")
-
-
-def _sequence(view: View) -> InputSpec:
-    return InputSpec("input", (None, None, view.sizes[0]["in"]))
-
-
-def _features(view: View) -> InputSpec:
-    return InputSpec("input", (None, view.sizes[0]["in"]))
-
-
-def _image(view: View) -> InputSpec:
-    groups = view.conditions.get("groups", 1)
-    space = [None for axis in view.sizes[0] if axis.startswith("...")]
-    return InputSpec("input", (None, *space, view.sizes[0]["in"] * (groups if isinstance(groups, int) else 1)))
-
-
-def _tokens(view: View) -> InputSpec:
-    return InputSpec("input", (None, None), "int32", view.sizes[0]["token"])
-
-
-_SPECS = {
-    **dict.fromkeys(("lstm", "gru", "rnn", "mgu"), _sequence),
-    "dense": _features,
-    "conv": _image,
-    "embedding": _tokens,
-}
-
-
-def _reach(checkpoints: Sequence[Checkpoint]) -> int:
-    """What the kernels of a model need in one direction of space, strides included, one model as good as the other."""
-    needed = [0]
-    for checkpoint in checkpoints:
-        reach = 0
-        for layer in checkpoint.layers:
-            if layer.kinds[0] == "conv":
-                reach += _kernel_reach(checkpoint, layer)
-        needed.append(reach)
-    return max(needed)
-
-
-def _kernel_reach(checkpoint: Checkpoint, layer: Any) -> int:
-    try:
-        sizes = layer_view(checkpoint, layer, "conv").sizes[0]
-    except LayoutError:
-        return 0
-    spread = [value if isinstance(value, int) else max(value) for value in _stated(layer, ("dilation", "strides"))]
-    return max((size for axis, size in sizes.items() if axis.startswith("...")), default=1) * int(np.prod(spread))
-
-
-def _stated(layer: Any, names: Sequence[str]) -> list[Any]:
-    return [layer.settings.get(name, 1) for name in names]
+def _unsteady(runner: Runner, case: Case, run: Run, rounding: Rounding | None, name: str) -> tuple[str, ...]:
+    """A sentence where a model gives out something else for the same inputs when it runs again."""
+    again = runner.run(case.arrays)
+    limits = rounding.outputs.values() if rounding else ()
+    limit = max(limits, default=0.0)
+    for output, array in run.outputs.items():
+        if not near(np.nan_to_num(array), np.nan_to_num(again.outputs[output]), limit):
+            return (
+                f"{name} gives out something else each time it runs on the same inputs: dropout or another source of "
+                "randomness is active; is train mode left on?",
+            )
+    return ()

@@ -32,31 +32,55 @@ class OutputParity:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """The largest |a - b| of a recurrent layer, ``values[row][column]``, in words what it is of."""
+
+    what: str
+    rows: tuple[str, ...]
+    columns: str
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class LayerParity:
-    """One pair of layers. ``difference`` is of their outputs while the models ran, None where it was not reached."""
+    """One pair of layers, or a layer that has no partner (then ``name`` or ``other`` is empty).
+
+    ``verdict`` is that of the pair. ``weights`` is what their comparison as mathematics says, ``difference`` that of
+    their outputs while the models ran (None where they were not run or could not be watched), ``reference`` that of
+    both sides run in NumPy on one random input (None where no reference has such a layer). ``settings`` are those that
+    the two sides state differently, ``remarks`` what else is worth knowing."""
 
     name: str
     other: str
     kind: str
-    paired_by: str
+    verdict: str
+    paired_by: str = ""
+    weights: str = ""
     difference: Difference | None = None
     case: str = ""
-    differs: tuple[str, ...] = ()
+    reference: Difference | None = None
+    settings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    heat: tuple[HeatMap, ...] = ()
 
     @property
-    def verdict(self) -> str:
-        """What this pair's outputs show."""
-        if self.difference is None:
-            return UNREACHED
-        return AGREES if self.difference.agrees else DIFFERS
+    def shown_name(self) -> str:
+        """The name on both sides."""
+        return self.name if self.name == self.other else " / ".join(filter(None, (self.name, self.other)))
+
+    @property
+    def measured(self) -> Difference | None:
+        """The difference that counts: of the models' own run where there is one, else of the references."""
+        return self.difference or self.reference
 
 
 @dataclass(frozen=True)
 class Parity:
     """Whether two models compute the same, how near they are, and where and why they part.
 
-    ``first`` names the first layer that diverges; ``causes`` are sentences, the likeliest first; ``missing`` are layers
-    that the other side does not have. True in a condition exactly where the models agree."""
+    ``first`` names the first layer that diverges; ``causes`` are sentences, the likeliest first. ``inputs`` says which
+    inputs were turned into another order of axes for the other model. True in a condition exactly where the models
+    agree at every depth that was reached, and some depth was."""
 
     one: str
     other: str
@@ -66,7 +90,6 @@ class Parity:
     layers: tuple[LayerParity, ...] = ()
     first: str = ""
     causes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     tolerance: str = ""
@@ -75,7 +98,7 @@ class Parity:
     def passed(self) -> bool:
         """Whether some depth was reached, and none that was reached differs."""
         verdicts = {depth.verdict for depth in self.depths}
-        return AGREES in verdicts and DIFFERS not in verdicts and not self.missing
+        return AGREES in verdicts and DIFFERS not in verdicts
 
     def __bool__(self) -> bool:
         return self.passed
@@ -83,20 +106,18 @@ class Parity:
     @property
     def summary(self) -> str:
         """The verdict in one sentence."""
-        reached = [depth.name for depth in self.depths if depth.verdict != UNREACHED]
-        if not reached:
-            return "nothing could be compared: " + "; ".join(depth.reason for depth in self.depths)
+        reached = [depth.name for depth in self.depths if depth.verdict == AGREES]
         if self.passed:
-            return f"{self.one} and {self.other} compute the same, by their {_listed(reached)}"
+            return f"A and B compute the same, by their {_listed(reached)}"
+        bad = [depth.name for depth in self.depths if depth.verdict == DIFFERS]
+        if not bad:
+            return "nothing could be compared"
         where = f"; the first layer that diverges is {self.first}" if self.first else ""
-        bad = [depth.name for depth in self.depths if depth.verdict == DIFFERS] or ["layers"]
-        return f"{self.one} and {self.other} DIFFER in their {_listed(bad)}{where}"
+        return f"A and B DIFFER, by their {_listed(bad)}{where}"
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON data."""
         document = asdict(self)
-        for layer, data in zip(self.layers, document["layers"], strict=True):
-            data["verdict"] = layer.verdict
         for output, data in zip(self.outputs, document["outputs"], strict=True):
             data["agrees"] = output.difference.agrees
         return {"passed": self.passed, "summary": self.summary, **document}

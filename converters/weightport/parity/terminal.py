@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .measure import Difference
-from .result import AGREES, DIFFERS, UNREACHED, Parity
+from .result import AGREES, DIFFERS, UNREACHED, LayerParity, Parity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,14 +18,14 @@ def show_parity(out: Console, parity: Parity) -> None:
     """The verdict first, then what it rests on."""
     from rich.markup import escape
 
+    for side, name, framework in zip("AB", (parity.one, parity.other), parity.frameworks, strict=True):
+        out.print(f"{side}: [bold]{escape(name)}[/] ({framework})")
     out.print(f"[{'bold green' if parity.passed else 'bold red'}]{escape(parity.summary)}[/]")
     for depth in parity.depths:
         reason = f": {escape(depth.reason)}" if depth.reason else ""
         out.print(f"  {depth.name}: [{_STYLES[depth.verdict]}]{depth.verdict}[/]{reason}")
-    for missing in parity.missing:
-        out.print(f"  [bold red]missing layer:[/] {escape(missing)}")
     for name, order in parity.inputs.items():
-        out.print(f"  input {escape(name)} is turned for {escape(parity.other)}: {order}")
+        out.print(f"  {escape(name)} is turned for B: {order}")
     if parity.outputs:
         out.print(_outputs(parity))
     if parity.layers:
@@ -54,18 +54,23 @@ def _outputs(parity: Parity) -> Table:
 def _layers(parity: Parity) -> Table:
     from rich.markup import escape
 
-    table = _table("layer", "kind", "max |Δ|", "tolerance", "worst at", "remarks", "")
+    table = _table("layer", "kind", "weights", "max |Δ|", "tolerance", "worst at", "by", "", "remarks")
     for layer in parity.layers:
-        name = escape(layer.name if layer.name == layer.other else f"{layer.name} / {layer.other}")
-        remarks = [*(["first that diverges"] if layer.name == parity.first else []), *layer.differs]
-        difference = layer.difference
-        if difference is None:
-            table.add_row(name, layer.kind, "", "", "", escape("; ".join(remarks)), f"[dim]{UNREACHED}[/]")
-            continue
-        remarks += [difference.problem] if difference.problem else []
-        numbers = (f"{difference.maximum:.1e}", f"{difference.tolerance:.1e}", _place(difference))
-        table.add_row(name, layer.kind, *numbers, escape("; ".join(remarks)), _verdict(difference.agrees))
+        is_first = parity.first in (layer.name, layer.other) and layer.verdict == DIFFERS
+        remarks = [*(["first that diverges"] if is_first else []), *layer.settings, *layer.remarks]
+        row = [escape(layer.shown_name), layer.kind, layer.weights, *_layer_numbers(layer)]
+        table.add_row(*row, f"[{_STYLES[layer.verdict]}]{layer.verdict}[/]", escape("; ".join(remarks)))
     return table
+
+
+def _layer_numbers(layer: LayerParity) -> list[str]:
+    difference = layer.measured
+    if difference is None:
+        return ["", "", "", ""]
+    how = "its run" if layer.difference is not None else "reference"
+    if difference.problem:
+        return [difference.problem, "", "", how]
+    return [f"{difference.maximum:.1e}", f"{difference.tolerance:.1e}", _place(difference), how]
 
 
 def _numbers(difference: Difference) -> list[str]:

@@ -39,10 +39,12 @@ _SUMMED_AXES = frozenset({"in", "hidden", "cell"})
 
 @dataclass(frozen=True)
 class Rounding:
-    """What rounding does to each output and to each layer's output, the largest movement over all draws and cases."""
+    """What rounding does to each output, to each layer's output and to what each layer takes in: twice the largest
+    movement over all draws and cases."""
 
     outputs: Mapping[str, float]
     layers: Mapping[str, float]
+    inputs: Mapping[str, float]
     dtype: DType
 
 
@@ -50,7 +52,7 @@ def measure_rounding(runner: Runner, cases: Sequence[Case], runs: Sequence[Run],
     """Run the model with moved weights on each case, and see how far it goes from ``runs``, its own results."""
     unit = unit_roundoff(dtype)
     outputs = {name: _last_rounding(runs, name, unit) for name in runs[0].outputs}
-    layers: dict[str, float] = {}
+    layers, inputs = _units(runs, unit, "outputs"), _units(runs, unit, "inputs")
     for draw in range(DRAWS):
         weights = moved_weights(runner.checkpoint, unit, np.random.default_rng([seed, draw]))
         with runner.holding(weights) as moved:
@@ -60,9 +62,22 @@ def measure_rounding(runner: Runner, cases: Sequence[Case], runs: Sequence[Run],
                     outputs[name] = max(outputs[name], _movement(array, other.outputs[name]))
                 for name, layer in run.layers.items():
                     if name in other.layers:
-                        movement = _movement(layer.outputs, other.layers[name].outputs)
-                        layers[name] = max(layers.get(name, _size(layer.outputs) * unit), movement)
-    return Rounding({n: 2 * m for n, m in outputs.items()}, {n: 2 * m for n, m in layers.items()}, dtype)
+                        layers[name] = max(layers[name], _movement(layer.outputs, other.layers[name].outputs))
+                        inputs[name] = max(inputs[name], _movement(layer.inputs, other.layers[name].inputs))
+    return Rounding(_doubled(outputs), _doubled(layers), _doubled(inputs), dtype)
+
+
+def _units(runs: Sequence[Run], unit: float, what: str) -> dict[str, float]:
+    """One rounding of the largest value that each layer takes in or gives out."""
+    sizes: dict[str, float] = {}
+    for run in runs:
+        for name, layer in run.layers.items():
+            sizes[name] = max(sizes.get(name, 0.0), unit * _size(getattr(layer, what)))
+    return sizes
+
+
+def _doubled(movements: Mapping[str, float]) -> dict[str, float]:
+    return {name: 2 * movement for name, movement in movements.items()}
 
 
 def moved_weights(checkpoint: Checkpoint, unit: float, generator: np.random.Generator) -> dict[str, Array]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..checkpoint import Checkpoint
-from ..errors import UsageError, WeightportError
-from ..mapping import NameMap, name_map
-from ..match import Pair, match, sides
+from ..comparison import compare
+from ..differences import Comparison
+from ..errors import LayoutError, RefusedError
+from ..layer_comparison import Tolerance
+from ..layer_pairs import LayerPair, PairedLayers, pair_layers
+from ..mapping import NameMap
 from ..opening import PathLike, open_checkpoint
-from .model_depth import ModelRuns, Question, compare_layers, compare_outputs, run_both
+from .causes import causes
+from .model_depth import ModelRuns, Question, WatchedPair, compare_outputs, run_both, watch_layers
 from .orders import AS_IS
 from .result import AGREES, DIFFERS, UNREACHED, Depth, LayerParity, OutputParity, Parity
 from .runners import UnreachableError, runner_of
+from .verdicts import is_allowed, judged_layers, layers_depth, weights_depth
 
 
 def verify(
@@ -25,102 +30,106 @@ def verify(
     atol: float | None = None,
     seed: int = 0,
     layers: bool = True,
-    mapping: PathLike | Mapping[str, str] | None = None,
+    mapping: PathLike | Mapping[str, str] | NameMap | None = None,
+    allow: Iterable[str] = (),
 ) -> Parity:
     """Whether ``a`` and ``b`` compute the same; each is a file or a live model of any framework.
 
-    Three depths, each where it can be reached: the weights as mathematics, the layers, the whole models.
+    Three depths, each where it can be reached: the weights as mathematics (no framework needed), the layers (side by
+    side while both models run, and by the NumPy references, which need no framework), the whole models.
 
     :param inputs: what both models are run on: an array, several in a list, arrays by input name, or an ``.npy`` or
         ``.npz`` file, in the order of axes that ``a`` wants. By default random inputs that fit the models' own specs.
     :param rtol: and ``atol``: what may differ, |a - b| <= atol + rtol * max|a|. By default what rounding can do, which
         is measured for this model (:mod:`weightport.parity.tolerance`).
     :param seed: of the first random inputs.
-    :param layers: compare the layers, too, while the models run.
+    :param layers: compare the layers, too.
     :param mapping: pairs of layer names, as :func:`weightport.convert` takes them.
+    :param allow: glob patterns of layers that may be missing on one side or hold other weights, where the whole models
+        compute the same all the same (a batch norm that an exporter folded into the convolution before it).
 
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
     question = Question(inputs, rtol, atol, seed, layers)
     ours, theirs = open_checkpoint(a), open_checkpoint(b)
-    pairs, missing, problem = _pairs(ours, theirs, name_map(mapping))
-    try:
-        runs = run_both(runner_of(a, ours), runner_of(b, theirs), pairs, question)
-    except UnreachableError as error:
-        return _unreached(ours, theirs, missing, str(error))
-    outputs, wrong = compare_outputs(runs, question)
-    found = compare_layers(runs, pairs, question) if layers else ()
+    paired, problem = _paired(ours, theirs, mapping)
+    comparison = compare(ours, theirs, paired, Tolerance(rtol or 0.0, atol or 0.0)) if not problem else None
+    outputs, runs, model = _model_depth(a, b, (ours, theirs), paired, question)
+    watched = watch_layers(runs, paired.pairs, question) if runs and layers else {}
+    patterns = tuple(allow)
+    found = judged_layers(ours, theirs, paired, comparison, watched, model, question) if layers else ()
+    counted = tuple(layer for layer in found if not is_allowed(layer.name or layer.other, patterns))
+    first = next((layer for layer in counted if layer.verdict == DIFFERS), None)
     return Parity(
         one=ours.contents.origin,
         other=theirs.contents.origin,
         frameworks=(ours.framework, theirs.framework),
-        depths=(_layer_depth(found, problem, asked=layers), _model_depth(outputs, wrong)),
+        depths=(
+            weights_depth(comparison, problem, patterns),
+            layers_depth(counted, problem, asked=layers),
+            model,
+        ),
         outputs=outputs,
         layers=found,
-        first=_first(found),
-        causes=runs.warnings,
-        missing=missing,
-        cases=tuple(case.what for case in runs.cases),
-        inputs=_turns(runs),
-        tolerance=_tolerance(runs, question),
+        first=first.name or first.other if first else "",
+        causes=(*(runs.warnings if runs else ()), *_causes(first, paired, comparison, watched, found)),
+        cases=tuple(case.what for case in runs.cases) if runs else (),
+        inputs=_turns(runs) if runs else {},
+        tolerance=_tolerance(runs, question) if runs else "",
     )
 
 
-def _pairs(ours: Checkpoint, theirs: Checkpoint, mapping: NameMap) -> tuple[list[Pair], tuple[str, ...], str]:
-    """The pairs in the first side's order, the layers without a partner, and why they could not be paired."""
-    source, target = sides(ours, theirs, mapping)
+def _paired(
+    ours: Checkpoint, theirs: Checkpoint, mapping: PathLike | Mapping[str, str] | NameMap | None
+) -> tuple[PairedLayers, str]:
+    """The pairs in the first side's order, or none and why."""
     try:
-        pairs = match(source, target, mapping)
-    except UsageError:
-        raise
-    except WeightportError as error:
-        return [], (), str(error)
+        paired = pair_layers(ours, theirs, mapping)
+    except (RefusedError, LayoutError) as error:
+        return PairedLayers((), (), ()), str(error)
     order = {layer.name: index for index, layer in enumerate(ours.layers)}
-    missing = [
-        f"{layer.name or '(root)'} ({' or '.join(layer.kinds)}) of {side.checkpoint.contents.origin} has no partner"
-        for side in (source, target)
-        for layer in side.free.values()
-    ]
-    return sorted(pairs, key=lambda pair: order[pair.sources[0].name]), tuple(missing), ""
+    pairs = sorted(paired.pairs, key=lambda pair: order[pair.a.layers[0].name])
+    return PairedLayers(tuple(pairs), paired.only_a, paired.only_b), ""
 
 
-def _layer_depth(layers: tuple[LayerParity, ...], problem: str, *, asked: bool) -> Depth:
-    reached = [layer for layer in layers if layer.difference is not None]
-    if not asked:
-        return Depth("layers", UNREACHED, "layers=False")
-    if problem or not reached:
-        return Depth("layers", UNREACHED, problem or "no pair of layers could be watched while the models ran")
-    bad = [layer for layer in reached if layer.verdict == DIFFERS]
-    return Depth("layers", DIFFERS if bad else AGREES, f"{len(bad)} of {len(reached)} differ" if bad else "")
-
-
-def _model_depth(outputs: tuple[OutputParity, ...], wrong: str) -> Depth:
-    if wrong:
-        return Depth("model", DIFFERS, wrong)
+def _model_depth(
+    a: Any, b: Any, checkpoints: tuple[Checkpoint, Checkpoint], paired: PairedLayers, question: Question
+) -> tuple[tuple[OutputParity, ...], ModelRuns | None, Depth]:
+    try:
+        one, other = (runner_of(model, own) for model, own in zip((a, b), checkpoints, strict=True))
+        runs = run_both(one, other, paired.pairs, question)
+    except UnreachableError as error:
+        return (), None, Depth("model", UNREACHED, str(error))
+    outputs, wrong = compare_outputs(runs, question)
     bad = [output for output in outputs if not output.difference.agrees]
     problems = [f"{output.name}: {output.difference.problem}" for output in bad if output.difference.problem]
-    return Depth("model", DIFFERS if bad else AGREES, "; ".join(problems))
+    reason = wrong or "; ".join(problems) or (f"{len(bad)} of {len(outputs)} outputs" if bad else "")
+    return outputs, runs, Depth("model", DIFFERS if wrong or bad else AGREES, reason)
 
 
-def _first(layers: tuple[LayerParity, ...]) -> str:
-    return next((layer.name for layer in layers if layer.verdict == DIFFERS), "")
+def _causes(
+    first: LayerParity | None,
+    paired: PairedLayers,
+    comparison: Comparison | None,
+    watched: Mapping[str, WatchedPair],
+    layers: Sequence[LayerParity],
+) -> tuple[str, ...]:
+    if first is None or comparison is None:
+        return ()
+    if not first.paired_by:
+        return tuple(f"{first.name or first.other}: {remark}" for remark in first.remarks)
+    index = next(index for index, pair in enumerate(paired.pairs) if pair.a.name == first.name)
+    pair: LayerPair = paired.pairs[index]
+    run = watched.get(pair.b.name)
+    before = [layer.name for layer in layers[:index] if layer.verdict == AGREES]
+    limits = run.limits if run else (0.0, 0.0)
+    return causes(pair, comparison.layers[index], run.run if run else None, limits, before[-1] if before else "")
 
 
 def _turns(runs: ModelRuns) -> dict[str, str]:
-    names = [str(index) for index in range(len(runs.orders))]
-    return {name: order.name for name, order in zip(names, runs.orders, strict=True) if order is not AS_IS}
+    return {f"input {index}": order.name for index, order in enumerate(runs.orders) if order is not AS_IS}
 
 
 def _tolerance(runs: ModelRuns, question: Question) -> str:
     if question.measures_rounding:
         return f"what rounding in {runs.dtype} does to this model, measured"
     return f"given: atol {question.atol or 0:g}, rtol {question.rtol or 0:g}"
-
-
-def _unreached(ours: Checkpoint, theirs: Checkpoint, missing: tuple[str, ...], reason: str) -> Parity:
-    return Parity(
-        one=ours.contents.origin,
-        other=theirs.contents.origin,
-        frameworks=(ours.framework, theirs.framework),
-        depths=(Depth("layers", UNREACHED, reason), Depth("model", UNREACHED, reason)),
-        missing=missing,
-    )

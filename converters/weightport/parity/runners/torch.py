@@ -59,7 +59,7 @@ class TorchRunner:
         import torch
 
         seen: dict[str, LayerRun] = {}
-        with torch.no_grad(), self._watched(seen if layers else None):
+        with torch.no_grad(), self._unchanged(), self._watched(seen if layers else None):
             try:
                 result = self.module(*(self._tensor(array) for array in inputs))
             except Exception as error:
@@ -78,6 +78,18 @@ class TorchRunner:
             yield self
         finally:
             _load(self.module, before)
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Buffers come back at the end: in train mode a run changes running statistics."""
+        trains = any(module.training for module in self.module.modules())
+        before = {name: buffer.clone() for name, buffer in self.module.named_buffers()} if trains else {}
+        try:
+            yield
+        finally:
+            for name, buffer in self.module.named_buffers():
+                if name in before:
+                    buffer.copy_(before[name])
 
     @contextmanager
     def _watched(self, seen: dict[str, LayerRun] | None) -> Iterator[None]:
