@@ -24,6 +24,8 @@ TITLES = {
     "multi_head_attention": "Multi-head and grouped-query attention",
     "attention": "Attention between inputs as they are",
     "additive_attention": "Additive attention",
+    "group_norm": "Group and instance normalisation",
+    "rms_norm": "Normalisation by the root mean square",
 }
 
 INTRODUCTION = """\

@@ -61,10 +61,12 @@ def convolve(
 def batch_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
     """As in inference: ``y = (x - mean) / sqrt(variance + epsilon) * scale + bias``; x (..., channel).
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167."""
+    Ioffe and Szegedy 2015, arXiv:1502.03167. ``invert``: ``y = x * sqrt(variance + epsilon) + mean``."""
     weights = layers[0]
     check_channels(inputs, len(weights["running_mean"]))
     deviation = np.sqrt(weights["running_variance"] + _number(settings, "epsilon"))
+    if settings["invert"]:
+        return np.asarray(inputs * deviation + weights["running_mean"])
     normal = (inputs - weights["running_mean"]) / deviation
     return np.asarray(normal * weights.get("scale", 1.0) + weights.get("bias", 0.0))
 
@@ -72,7 +74,8 @@ def batch_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
 def layer_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
     """``y = (x - mean) / sqrt(variance + epsilon) * scale + bias``, over the trailing axes that the weights have.
 
-    Ba, Kiros and Hinton 2016, arXiv:1607.06450."""
+    Ba, Kiros and Hinton 2016, arXiv:1607.06450. ``rms_scaling`` leaves the mean in (keras.layers.LayerNormalization).
+    """
     weights = layers[0]
     shapes = [weights[role].shape for role in ("scale", "bias") if role in weights]
     if not shapes or inputs.shape[inputs.ndim - len(shapes[0]) :] != shapes[0]:
@@ -80,7 +83,7 @@ def layer_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
     axes = tuple(range(inputs.ndim - len(shapes[0]), inputs.ndim))
     centred = inputs - inputs.mean(axis=axes, keepdims=True)
     variance = np.mean(centred**2, axis=axes, keepdims=True)
-    normal = centred / np.sqrt(variance + _number(settings, "epsilon"))
+    normal = (inputs if settings["rms_scaling"] else centred) / np.sqrt(variance + _number(settings, "epsilon"))
     return np.asarray(normal * weights.get("scale", 1.0) + weights.get("bias", 0.0))
 
 

@@ -21,7 +21,7 @@ from .settings import apart_settings, unsupported
 from .translation import target_roles
 from .views import StoredBlock, View, families_of, view_for
 
-SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "token": 4, "feature": 3}
+SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "group": 3, "token": 4, "feature": 3}
 SAMPLE |= {"head": 2, "repeat": 1, "key": 2, "value": 2, "query_in": 4, "key_in": 4, "value_in": 4, "output": 4}
 _SPATIAL_SAMPLE = {"...0": 2, "...state0": 2}
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _reference_attention as attention
 from . import _reference_feed_forward as feed_forward
+from . import _reference_normalization as normalization
 from . import _reference_recurrent as recurrent
 from .checkpoint import Array, Setting
 from .errors import UsageError
@@ -36,6 +37,8 @@ _REFERENCES: Mapping[str, Reference] = {
     "multi_head_attention": attention.multi_head_attention,
     "attention": attention.attention,
     "additive_attention": attention.additive_attention,
+    "group_norm": normalization.group_norm,
+    "rms_norm": normalization.rms_norm,
 }
 
 
