@@ -70,11 +70,12 @@ def convert(
     Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
     job = _Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
+    names = name_map(mapping)
     wanted, shard_bytes = _dtype(dtype), job.shard_bytes(shard_size)
-    layers = list(_paired_layers(job, name_map(mapping), tuple(allow), wanted))
+    layers = list(_paired_layers(job, names, tuple(allow), wanted))
     same = _same_tensors(job, layers, wanted)
     report = _report(job, layers, same)
-    _refuse_incomplete(report, job, tuple(allow_unused), tuple(allow_missing))
+    _refuse_incomplete(report, job, names, tuple(allow_unused), tuple(allow_missing))
     if not dry_run:
         tensors = outputs(job.source, report, [*report.plan.tensors, *same], progress)
         job.write(tensors, _metadata(report), shard_bytes, overwrite=overwrite)
@@ -303,21 +304,33 @@ def _settled(report: LayerReport, plan: LayerPlan) -> LayerReport:
 
 
 def _refuse_incomplete(
-    report: Report, job: _Job, allow_unused: tuple[str, ...], allow_missing: tuple[str, ...]
+    report: Report, job: _Job, names: NameMap, allow_unused: tuple[str, ...], allow_missing: tuple[str, ...]
 ) -> None:
     reasons: Mapping[str, str] = job.source.structure.unknown
+    ignored = _ignored(job.source, names), _ignored(job.template, names)
     problems = [
         f"unused: {name}" + (f" ({reasons[name]})" if name in reasons else "")
         for name in report.unused
-        if not _matches(name, allow_unused)
+        if name not in ignored[0] and not _matches(name, allow_unused)
     ]
-    problems += [f"unfilled: {name}" for name in report.unfilled if not _matches(name, allow_missing)]
+    problems += [
+        f"unfilled: {name}" for name in report.unfilled if name not in ignored[1] and not _matches(name, allow_missing)
+    ]
     if problems:
         raise RefusedError(
             f"{report.source} and {report.target} do not have the same tensors; "
             "--allow-unused and --allow-missing take patterns of those that do not matter",
             problems,
         )
+
+
+def _ignored(checkpoint: Checkpoint | None, names: NameMap) -> set[str]:
+    """The tensors that the mapping file says stay behind, or whose layer it says so of."""
+    if checkpoint is None or not names.ignore:
+        return set()
+    layers = [layer for layer in checkpoint.layers if names.ignores(layer.name)]
+    tensors = {name for name in checkpoint.tensors if names.ignores(name)}
+    return tensors | {name for layer in layers for name in layer.tensors.values()}
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

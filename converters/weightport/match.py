@@ -6,22 +6,46 @@ from collections.abc import Mapping
 
 from .agreement import agree_on_sizes
 from .checkpoint import Checkpoint
+from .errors import RefusedError
 from .mapping import NameMap, name_map
-from .matching.pairing import common_kind, pairs_of
+from .matching.pairing import Ambiguity, Pairing, common_kind, pairing_of
 from .matching.sides import Pair, Side, layer_view
 
-__all__ = ["Pair", "Side", "common_kind", "layer_view", "match", "sides"]
+__all__ = ["Ambiguity", "Pair", "Pairing", "Side", "common_kind", "layer_view", "match", "propose", "sides"]
 
 
 def sides(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str] | NameMap) -> tuple[Side, Side]:
     """Two checkpoints to be paired, each with the sizes that only the other tells."""
-    ours, theirs = agree_on_sizes(source, target, name_map(mapping).layers)
+    ours, theirs = agree_on_sizes(source, target, dict(_given(source, target, mapping)))
     return Side(ours), Side(theirs)
 
 
 def match(source: Side, target: Side, mapping: Mapping[str, str] | NameMap) -> list[Pair]:
     """Pair the layers of two checkpoints, in the target's order; what stays in ``free`` has no partner.
 
-    ``mapping`` comes first, then names, then kinds, sizes and order. Raises RefusedError, listing the candidates,
-    wherever more than one pairing is possible."""
-    return pairs_of(source, target, name_map(mapping).layers)
+    ``mapping`` comes first, then equal names, then kinds, sizes, words of names and order. Raises RefusedError,
+    listing the candidates, wherever more than one pairing is possible."""
+    return _settled(source, target, propose(source, target, mapping))
+
+
+def propose(source: Side, target: Side, mapping: Mapping[str, str] | NameMap) -> Pairing:
+    """As :func:`match`, with what is not settled beside the pairs."""
+    known = name_map(mapping)
+    for side in (source, target):
+        for name in [name for name in side.free if known.ignores(name)]:
+            del side.free[name]
+    return pairing_of(source, target, _given(source.checkpoint, target.checkpoint, known))
+
+
+def _given(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str] | NameMap) -> list[tuple[str, str]]:
+    names = ([layer.name for layer in checkpoint.layers] for checkpoint in (source, target))
+    return name_map(mapping).pairs(*names)
+
+
+def _settled(source: Side, target: Side, found: Pairing) -> list[Pair]:
+    if len(found.ambiguities) == 1:
+        raise RefusedError(str(found.ambiguities[0]))
+    if found.ambiguities:
+        origins = " and ".join(side.checkpoint.contents.origin for side in (source, target))
+        raise RefusedError(f"{origins} could be paired in several ways", [str(a) for a in found.ambiguities])
+    return found.pairs

@@ -88,12 +88,19 @@ def test_layers_of_equal_sizes_go_by_order_where_both_sides_have_one() -> None:
     ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "count"), [(False, True, 2), (True, False, 2), (True, True, 3)])
-def test_an_ambiguity_lists_the_candidates_and_the_way_out(ours: bool, theirs: bool, count: int) -> None:
+@pytest.mark.parametrize(
+    ("ours", "theirs", "count", "why"),
+    [
+        (False, True, 2, "one of the files has no order"),
+        (True, False, 2, "one of the files has no order"),
+        (True, True, 3, "there are 2 of them and 3 of the others"),
+    ],
+)
+def test_an_ambiguity_lists_the_candidates_and_the_way_out(ours: bool, theirs: bool, count: int, why: str) -> None:
     source = side("keras", [(name, "dense", keras_dense(4, 4)) for name in ("p", "q")], ordered=ours)
     target = side("torch", [(name, "dense", torch_linear(4, 4)) for name in ("r", "s", "t")[:count]], ordered=theirs)
     listed = ", ".join(("r", "s", "t")[:count])
-    message = f"dense: p, q of the source could each go into any of {listed} of the target; say which in a mapping file"
+    message = f"dense: p, q of the source could each go into any of {listed} of the target ({why}); say which in a"
     with pytest.raises(RefusedError, match=re.escape(message)) as caught:
         match(source, target, {})
     assert '"p" = "r"' in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -40,10 +40,13 @@ class Side:
 
     checkpoint: Checkpoint
     free: dict[str, Layer] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
     _views: dict[tuple[str, str], View] = field(default_factory=dict)
+    _alike: dict[Hashable, View] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.free = {layer.name: layer for layer in self.checkpoint.layers}
+        self.positions = {layer.name: index for index, layer in enumerate(self.checkpoint.layers)}
 
     def view(self, layer: Layer, kind: str) -> View:
         """The layer's view as that kind, whatever its rows follow: pairing looks at whole axes.
@@ -51,8 +54,17 @@ class Side:
         Raises LayoutError naming the file and the layer where it does not fit."""
         key = (layer.name, kind)
         if key not in self._views:
-            self._views[key] = layer_view(self.checkpoint, replace(layer, flattened=None), kind)
+            alike = self._what_decides(layer, kind)
+            if alike not in self._alike:
+                self._alike[alike] = layer_view(self.checkpoint, replace(layer, flattened=None), kind)
+            self._views[key] = self._alike[alike]
         return self._views[key]
+
+    def _what_decides(self, layer: Layer, kind: str) -> Hashable:
+        """All that a layer's view follows from: the layers of repeated blocks share theirs."""
+        shapes = ((local, self.checkpoint.tensors[name].shape) for local, name in layer.tensors.items())
+        facts = (layer.settings.items(), layer.storage.items(), layer.sizes.items())
+        return (layer.layout, kind, tuple(shapes), *(tuple(sorted(items)) for items in facts))
 
     def parts(self, layers: Sequence[Layer], kind: str) -> list[Part]:
         """The layers as parts of one stack."""
@@ -72,8 +84,8 @@ class Side:
         layers = self.checkpoint.layers
         if not self.checkpoint.contents.ordered:
             return [found for one in layers if (found := self._channels(one))]
-        at = next((index for index, one in enumerate(layers) if one.name == layer.name), 0)
-        for one in reversed(layers[:at]):
+        for index in range(self.positions[layer.name] - 1, -1, -1):
+            one = layers[index]
             found = self._channels(one)
             if found or set(self.view(one, one.kinds[0]).sizes[0]) != {"channel"}:
                 return [found] if found else []
@@ -89,10 +101,9 @@ class Side:
 
     def named(self, name: str) -> Layer:
         """The layer of that name. Raises UsageError listing what there is."""
-        for layer in self.checkpoint.layers:
-            if layer.name == name:
-                return layer
-        known = ", ".join(layer.name for layer in self.checkpoint.layers)
+        if name in self.positions:
+            return self.checkpoint.layers[self.positions[name]]
+        known = ", ".join(self.positions)
         raise UsageError(f"{self.checkpoint.contents.origin}: no layer {name!r}; it has {known}")
 
 
