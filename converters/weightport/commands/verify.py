@@ -22,10 +22,22 @@ from ._common import print_json, with_json
 @click.option("--rtol", type=float, help="Allow this much of the largest value; by default what rounding can do.")
 @click.option("--atol", type=float, help="Allow this much.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first random inputs.")
+@click.option("--allow", multiple=True, metavar="GLOB", help="Layers that may be missing or hold other weights.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as a page, too.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option("--no-layers", is_flag=True, help="Compare the outputs only.")
 @with_json
 def verify(
-    a: Path, b: Path, *, inputs: Path | None, factory: str | None, no_layers: bool, as_json: bool, **options: Any
+    a: Path,
+    b: Path,
+    *,
+    inputs: Path | None,
+    factory: str | None,
+    html: Path | None,
+    overwrite: bool,
+    no_layers: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run the models A and B on the same inputs and compare every output and layer. Exit status 1 where they differ.
 
@@ -37,12 +49,21 @@ def verify(
       weightport verify model.keras model.onnx
       weightport verify model.keras model.safetensors --model mymodels:Twin
       weightport verify model.onnx model.pt --model mymodels:Twin --inputs batch.npz --json
+      weightport verify model.keras model.onnx --html parity.html
     """
     from ..parity.factories import model_with_weights
     from ..parity.verification import verify as run
+    from ..staging import refuse_existing, staged
 
     one, other = (_model(path, factory, model_with_weights) for path in (a, b))
+    if html is not None:
+        refuse_existing(html, overwrite=overwrite)
     parity = run(one, other, inputs, layers=not no_layers, **options)
+    if html is not None:
+        from ..parity.page import parity_page
+
+        with staged(html, overwrite=overwrite) as path:
+            path.write_text(parity_page(parity), encoding="utf-8")
     if as_json:
         print_json(parity.to_json())
     else:

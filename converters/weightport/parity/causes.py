@@ -39,7 +39,7 @@ def _of_weights(weights: LayerComparison | None) -> Iterator[str]:
     if weights is None or weights.verdict == SAME:
         return
     yield from weights.problems
-    yield from weights.diagnosis
+    yield from (f"{sentence}; `weightport convert` carries them as they have to be" for sentence in weights.diagnosis)
     if weights.problems or weights.diagnosis:
         return
     for role in weights.roles:

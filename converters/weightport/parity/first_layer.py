@@ -18,9 +18,11 @@ def specs_of_first_layer(checkpoint: Checkpoint) -> tuple[InputSpec, ...]:
     """What the first layer takes in, for models that do not say what they do.
 
     Raises UsageError where there is no layer that says."""
+    steps = _RECURRENT & {layer.kinds[0] for layer in checkpoint.layers}
     for layer in checkpoint.layers:
         try:
-            return (_SPECS[layer.kinds[0]](layer_view(checkpoint, layer, layer.kinds[0])),)
+            spec = _sequence if steps and layer.kinds[0] == "dense" else _SPECS[layer.kinds[0]]
+            return (spec(layer_view(checkpoint, layer, layer.kinds[0])),)
         except (LayoutError, KeyError):
             continue
     raise UsageError(f"{checkpoint.contents.origin} does not say what inputs it takes; give some with inputs=")
@@ -44,8 +46,9 @@ def _tokens(view: View) -> InputSpec:
     return InputSpec("input", (None, None), "int32", view.sizes[0]["token"])
 
 
+_RECURRENT = frozenset({"lstm", "gru", "rnn", "mgu"})
 _SPECS = {
-    **dict.fromkeys(("lstm", "gru", "rnn", "mgu"), _sequence),
+    **dict.fromkeys(_RECURRENT, _sequence),
     "dense": _features,
     "conv": _image,
     "embedding": _tokens,

@@ -13,6 +13,7 @@ from .side_by_side import PairRun
 
 COLUMNS = 48
 """Units beyond that are put together, each column showing the largest."""
+STEPS = 24
 
 
 def heat_maps(pair: LayerPair, found: PairRun | None, *, weights_differ: bool) -> tuple[HeatMap, ...]:
@@ -22,7 +23,7 @@ def heat_maps(pair: LayerPair, found: PairRun | None, *, weights_differ: bool) -
     maps = list(_weights(pair)) if weights_differ else []
     if found is not None and found.same_form and found.outputs[0].ndim == 3:
         apart = _apart(*found.outputs).max(axis=0)
-        maps.append(_map("outputs, step by unit", [f"step {index}" for index in range(len(apart))], apart))
+        maps.append(_map("outputs, step by unit", *_by_steps(apart)))
     return tuple(maps)
 
 
@@ -45,6 +46,13 @@ def _by_gate_and_unit(difference: Array, axes: Sequence[str]) -> Array:
         axes = [axis for axis in axes if axis != "side"]
     others = tuple(index for index, axis in enumerate(axes) if axis not in ("gate", "unit"))
     return np.asarray(np.abs(difference).max(axis=others))
+
+
+def _by_steps(values: Array) -> tuple[list[str], Array]:
+    """The rows' names and the rows: one for each step, or for several where there are many."""
+    steps = np.array_split(np.arange(len(values)), min(len(values), STEPS))
+    names = [f"step {part[0]}" + (f" to {part[-1]}" if len(part) > 1 else "") for part in steps]
+    return names, np.stack([values[part].max(axis=0) for part in steps])
 
 
 def _map(what: str, rows: list[str], values: Array) -> HeatMap:

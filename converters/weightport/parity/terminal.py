@@ -57,10 +57,15 @@ def _layers(parity: Parity) -> Table:
     table = _table("layer", "kind", "weights", "max |Δ|", "tolerance", "worst at", "by", "", "remarks")
     for layer in parity.layers:
         is_first = parity.first in (layer.name, layer.other) and layer.verdict == DIFFERS
-        remarks = [*(["first that diverges"] if is_first else []), *layer.settings, *layer.remarks]
+        remarks = [*(["first that diverges"] if is_first else []), *_settings(layer), *layer.remarks]
         row = [escape(layer.shown_name), layer.kind, layer.weights, *_layer_numbers(layer)]
         table.add_row(*row, f"[{_STYLES[layer.verdict]}]{layer.verdict}[/]", escape("; ".join(remarks)))
     return table
+
+
+def _settings(layer: LayerParity) -> list[str]:
+    """What differs, without the advice: the causes give it where it matters."""
+    return [setting.partition(": ")[0] for setting in layer.settings]
 
 
 def _layer_numbers(layer: LayerParity) -> list[str]:
