@@ -39,6 +39,9 @@ KIND_OF_CLASS = {
     "GroupedQueryAttention": "multi_head_attention",
     "Attention": "attention",
     "AdditiveAttention": "additive_attention",
+    "GroupNormalization": "group_norm",
+    "RMSNormalization": "rms_norm",
+    "Normalization": "batch_norm",
 }
 CELL_CLASSES = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
 # The groups of the dense layers inside an attention, by the names of their variables and in the order of its list.
@@ -78,7 +81,10 @@ _VARIABLES_OF_KIND = {
     ),
     "attention": ("scale", "concat_score_weight"),
     "additive_attention": ("scale",),
+    "group_norm": ("gamma", "beta"),
+    "rms_norm": ("scale",),
 }
+_VARIABLES_OF_CLASS = {"Normalization": ("mean", "variance", "count")}
 
 # What Keras 1 stores of its recurrent layers (keras 1.2.2, keras/layers/recurrent.py, build): three tensors a gate, or
 # three in all with consume_less = "gpu".
@@ -97,10 +103,7 @@ _VARIABLES_OF_OTHERS = {
     "LocallyConnected1D": _CONVOLUTION,
     "LocallyConnected2D": _CONVOLUTION,
     "EinsumDense": ("kernel", "bias"),
-    "GroupNormalization": ("gamma", "beta"),
-    "RMSNormalization": ("scale",),
     "PReLU": ("alpha",),
-    "Normalization": ("mean", "variance", "count"),
 }
 _FIXED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
 
@@ -127,6 +130,8 @@ def layout_of(entry: Entry, writer: Writer) -> str:
     """The layout by which the writer stored a layer, where it is not the one of Keras 3.
 
     Keras 2 stores the same, but its hard_sigmoid is another function, which only its own layouts can run."""
+    if entry.class_name == "Normalization":
+        return "keras.normalization"
     kind = KIND_OF_CLASS[entry.class_name]
     if kind not in HOLDS_A_CELL or writer.major >= 3:
         return ""
@@ -149,6 +154,7 @@ def variables_of(entry: Entry, writer: Writer) -> tuple[Variable, ...]:
         names = tuple(f"{name}_{gate}" for gate in gates for name in _KERAS_1_PACKED) or _KERAS_1_PACKED
         return tuple(Variable(name) for name in names)
     names = _VARIABLES_OF_KIND[kind] if kind else _VARIABLES_OF_OTHERS.get(entry.class_name, ())
+    names = _VARIABLES_OF_CLASS.get(entry.class_name, names)
     return tuple(Variable(name, name not in _FIXED) for name in names if _has(entry, name))
 
 
@@ -157,7 +163,7 @@ def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | s
 
     For layers of which a file tells the class and not the config."""
     kind = KIND_OF_CLASS[entry.class_name]
-    names = _VARIABLES_OF_KIND[kind]
+    names = _VARIABLES_OF_CLASS.get(entry.class_name, _VARIABLES_OF_KIND[kind])
     optional = [name for name in names if name in _FLAG_OF]
     without = len(names) - len(shapes)
     if without == 0:
@@ -171,8 +177,9 @@ def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | s
 
 def kind_problem(entry: Entry, writer: Writer) -> str | None:
     """Why a layer of a class with a kind does not compute what the kind says, None where it does."""
-    if entry.flag("rms_scaling"):
-        return "LayerNormalization with rms_scaling has no kind yet"
+    axes = entry.config.get("axis", -1)
+    if entry.class_name == "Normalization" and isinstance(axes, list) and len(axes) != 1:
+        return f"a Normalization over axis {' and '.join(map(str, axes)) or 'None'} has no layout"
     if writer.major < 2 and entry.class_name.startswith("ConvLSTM"):
         return f"{entry.class_name} of Keras 1 has no layout"
     output = entry.config.get("output_shape")
@@ -202,6 +209,10 @@ def _has(entry: Entry, name: str) -> bool:
     key, value = _NEEDS.get((KIND_OF_CLASS.get(entry.class_name, ""), name), ("", None))
     if key and entry.config.get(key) != value:
         return False
+    if entry.class_name == "Normalization":
+        return entry.config.get("mean") is None
+    if entry.flag("rms_scaling") and name in ("gamma", "beta"):
+        return name == "gamma"
     if name == "bias" and entry.class_name == "EinsumDense":
         return entry.config.get("bias_axes") is not None
     flag = "use_bias" if name.endswith("/bias") else _FLAG_OF.get(name, "")

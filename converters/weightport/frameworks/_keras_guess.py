@@ -16,6 +16,7 @@ from ._keras_tree import Tree
 from ._keras_units import Unit, Walk
 
 _CLASS_OF_ROWS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
+_AROUND_A_LAYER = {"time_distributed": "TimeDistributed", "spectral_normalization": "SpectralNormalization"}
 _DIRECTIONS = ("forward_layer", "backward_layer")
 
 
@@ -60,7 +61,7 @@ def _units(walk: Walk, entry: Entry, name: str, path: str, *, sure: bool) -> Ite
 def _child_name(tree: Tree, path: str, name: str) -> str:
     """The dotted name of an object: the user's names of what it is in, or attributes where the file has no names."""
     parent, _, own = path.rpartition("/")
-    if own == "layer" and stem(parent.rpartition("/")[2]) == "time_distributed":
+    if own == "layer" and stem(parent.rpartition("/")[2]) in _AROUND_A_LAYER:
         return name
     if path in tree.objects:
         return joined(name, tree.objects[path] or own)
@@ -71,6 +72,9 @@ def _child_name(tree: Tree, path: str, name: str) -> str:
 def _object(tree: Tree, path: str) -> _Guess | str | None:
     """What the object at a path is taken for, the reason why it is no kind, or None where it is only a parent."""
     parts = {child.rpartition("/")[2] for child in tree.children(path)}
+    wrapper = _AROUND_A_LAYER.get(stem(path.rpartition("/")[2]))
+    if parts == {"layer"} and wrapper:
+        return _wrapped(wrapper, {"layer": _object(tree, f"{path}/layer")})
     if path in tree.tensors:
         return _plain(tree, path) if not parts else "an object with variables and layers of its own has no kind"
     if parts == set(_DIRECTIONS):
@@ -80,9 +84,6 @@ def _object(tree: Tree, path: str) -> _Guess | str | None:
     class_name = _attention_class(parts)
     if class_name:
         return _attention(tree, path, class_name)
-    if parts == {"layer"} and stem(path.rpartition("/")[2]) == "time_distributed":
-        inner = _object(tree, f"{path}/layer")
-        return _wrapped("TimeDistributed", {"layer": inner})
     return None
 
 

@@ -23,6 +23,7 @@ class _Reading:
     layers: list[Layer] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
     kindless: dict[str, dict[str, str]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def legacy_structure(contents: Contents, writer: Writer) -> Structure:
@@ -43,7 +44,7 @@ def legacy_structure(contents: Contents, writer: Writer) -> Structure:
             reading.layers += layers
             reading.unknown |= unknown
     skipped = dict.fromkeys(description.get("optimizer", ()), "optimizer state")
-    return Structure(tuple(reading.layers), skipped, reading.unknown, reading.kindless)
+    return Structure(tuple(reading.layers), {**skipped, **reading.skipped}, reading.unknown, reading.kindless)
 
 
 def _read_described(
@@ -69,9 +70,12 @@ def _read_described(
         }
         if unit.kind and own:
             reading.layers.append(layer_of(unit, own, shapes))
-        if not unit.kind:
+        if not unit.kind and not unit.state:
             reading.kindless[unit.name] = own
-        reading.unknown |= {} if unit.kind else dict.fromkeys(own.values(), f"{unit.name}: {unit.reason}")
+        if unit.state:
+            reading.skipped |= dict.fromkeys(own.values(), f"{unit.name}: {unit.state}")
+        elif not unit.kind:
+            reading.unknown |= dict.fromkeys(own.values(), f"{unit.name}: {unit.reason}")
 
 
 def _slots(units: Sequence[Unit], entry: Entry, writer: Writer) -> list[tuple[Unit, Owner, Variable]]:
@@ -92,7 +96,7 @@ def _problem(
     writer: Writer,
 ) -> str | None:
     """Why the weights cannot be told apart, None where they can."""
-    reasons = list(dict.fromkeys(unit.reason for unit in units if not unit.kind))
+    reasons = list(dict.fromkeys(unit.reason for unit in units if not (unit.kind or unit.state)))
     if all(unit.kind is None for unit in units) and reasons:
         return reasons[0]
     if len(slots) != len(weights):

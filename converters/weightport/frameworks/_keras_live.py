@@ -14,7 +14,7 @@ from ..errors import CheckpointError, UsageError
 from ._keras_classes import KIND_OF_CLASS
 from ._keras_config import joined
 
-_WRAPPERS = {"Bidirectional", "RNN", "TimeDistributed"}
+_WRAPPERS = {"Bidirectional", "RNN", "TimeDistributed", "SpectralNormalization"}
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def objects_structure(contents: Contents, writer: Writer) -> Structure:
         reading.described(Walk(writer, places), root)
         reading.undecided(places.undecided)
     reading.rest("", "")
-    return Structure(tuple(reading.layers), skipped, reading.unknown, reading.kindless)
+    return Structure(tuple(reading.layers), {**skipped, **reading.skipped}, reading.unknown, reading.kindless)
 
 
 def _state(tree: Tree, training: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -123,6 +123,7 @@ class _Reading:
         self.layers: list[Layer] = []
         self.unknown: dict[str, str] = {}
         self.kindless: dict[str, dict[str, str]] = {}
+        self.skipped: dict[str, str] = {}
         self._tree = tree
         self._writer = writer
         self._taken: set[str] = set()
@@ -132,7 +133,9 @@ class _Reading:
         """Take every layer that the config lists."""
         absent = []
         for unit in walk.units(root, ""):
-            if unit.kind is None:
+            if unit.state:
+                self._skip(unit)
+            elif unit.kind is None:
                 self._without_kind(unit)
             elif all(owner.path in self._tree.objects for owner in unit.owners):
                 self._take(unit)
@@ -154,11 +157,13 @@ class _Reading:
 
     def rest(self, path: str, name: str) -> None:
         """Take what is left at and below a path, recognised by names and shapes."""
-        tree = self._tree.with_tensors_only({*self._taken, *self.unknown})
+        tree = self._tree.with_tensors_only({*self._taken, *self.unknown, *self.skipped})
         walk = Walk(self._writer, lambda container, entries: tree.children(container))
         for found in guessed_units(tree, walk, path, name):
             if isinstance(found, Unknown):
                 self._refuse(found.path, f"{found.path or 'the root'}: {found.reason}")
+            elif found.state:
+                self._skip(found)
             elif found.kind is None:
                 self._refuse(found.owners[0].path, f"{found.name}: {found.reason}")
             else:
@@ -205,6 +210,12 @@ class _Reading:
             for index, name in enumerate(found):
                 local = owner.variables[index].name if is_whole else str(index)
                 yield f"{inside}/{local}" if inside else local, name
+
+    def _skip(self, unit: Unit) -> None:
+        """The tensors of a wrapper beside those of the layer in it: its state, and a second copy of the kernel, over
+        which Keras reads that of the layer."""
+        names = [name for owner in unit.owners for name in self._tree.tensors.get(owner.path, ())]
+        self.skipped |= dict.fromkeys(names, f"{unit.name}: {unit.state}")
 
     def _refuse(self, path: str, reason: str) -> None:
         names = [name for name in self._tree.tensors.get(path, ()) if name not in self._taken]

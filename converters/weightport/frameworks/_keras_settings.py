@@ -14,6 +14,7 @@ from ._keras_classes import CUDNN_CLASSES, KIND_OF_CLASS
 from ._keras_config import Entry
 
 Settings = dict[str, Setting]
+NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm")
 
 
 def settings_of(entry: Entry, outer: Entry, major: int) -> Settings:
@@ -28,8 +29,8 @@ def settings_of(entry: Entry, outer: Entry, major: int) -> Settings:
         settings |= dict(_recurrent_settings(kind, outer))
     if kind in ("conv", "conv_lstm"):
         settings |= dict(_convolution_settings(entry))
-    if kind in ("batch_norm", "layer_norm"):
-        settings |= {key: entry.config[key] for key in ("epsilon", "momentum") if _is_number(entry.config.get(key))}
+    if kind in NORMS:
+        settings |= dict(_norm_settings(kind, entry))
     if kind == "embedding":
         settings |= {key: value for key in ("mask_zero",) if (value := entry.flag(key)) is not None}
     return settings
@@ -49,7 +50,7 @@ def _activations(kind: str, entry: Entry, major: int) -> Iterator[tuple[str, Set
     gates = {"recurrent_activation": "recurrent_activation", "inner_activation": "recurrent_activation"}
     named = {"activation": "activation", **(gates if kind in ("lstm", "gru", "conv_lstm") else {})}
     for key, setting in named.items():
-        if key in entry.config and kind not in ("batch_norm", "layer_norm", "embedding"):
+        if key in entry.config and kind not in (*NORMS, "embedding"):
             yield setting, activation_name(entry.config[key], major)
             if key == "activation" and kind in ("lstm", "conv_lstm"):  # one activation for candidate and cell
                 yield "cell_activation", activation_name(entry.config[key], major)
@@ -78,6 +79,20 @@ def _convolution_settings(entry: Entry) -> Iterator[tuple[str, Setting]]:
         yield "groups", groups
 
 
+def _norm_settings(kind: str, entry: Entry) -> Iterator[tuple[str, Setting]]:
+    if entry.class_name == "Normalization":
+        yield "epsilon", 0.0
+    for key in ("epsilon", "momentum"):
+        if _is_number(entry.config.get(key)):
+            yield key, entry.config[key]
+    groups = entry.whole("groups")
+    if kind == "group_norm" and groups is not None and groups > 0:  # -1, one a channel, until it is built
+        yield "groups", groups
+    for key in ("rms_scaling", "invert"):
+        if entry.flag(key):
+            yield key, True
+
+
 def _notes(kind: str, entry: Entry, outer: Entry) -> Iterator[str]:
     if outer.flag("return_state"):
         yield "returns its last state too"
@@ -87,8 +102,10 @@ def _notes(kind: str, entry: Entry, outer: Entry) -> Iterator[str]:
         yield "reads its input from the last step to the first"
     if entry.config.get("data_format") == "channels_first":
         yield "its input has the channels first"
-    if kind in ("batch_norm", "layer_norm"):
+    if kind in NORMS:
         yield from _axis_notes(entry)
+    if entry.class_name == "Normalization":
+        yield "counts a deviation below 1e-7 as 1e-7"
 
 
 def _axis_notes(entry: Entry) -> Iterator[str]:

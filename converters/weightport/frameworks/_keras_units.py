@@ -29,6 +29,7 @@ from ._keras_config import Entry, joined
 from ._keras_settings import notes_of, settings_of
 
 MAX_DEPTH = 64
+WRAPPERS = ("Bidirectional", "TimeDistributed", "SpectralNormalization")
 
 Places = Callable[[str, Sequence[Entry]], Sequence[str]]
 """The group paths of the members of a container, in the members' order."""
@@ -47,7 +48,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Unit:
-    """One layer to be: its kind, or the reason why it has none."""
+    """One layer to be: its kind, or the reason why it has none; or ``state``, what tensors are that are no weights."""
 
     name: str
     kind: str | None
@@ -57,6 +58,7 @@ class Unit:
     notes: tuple[str, ...] = ()
     reason: str = ""
     layout: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,13 @@ class Walk:
 
     def _units(self, entry: Entry, spot: _Spot) -> Iterator[Unit]:
         cell = entry.inner("cell") if entry.class_name == "RNN" else None
-        inner = entry.inner("layer") if entry.class_name in ("Bidirectional", "TimeDistributed") else None
+        inner = entry.inner("layer") if entry.class_name in WRAPPERS else None
         if entry.layers is not None:
             yield from self._members(entry, spot)
         elif inner and entry.class_name == "TimeDistributed":
             yield from self._every_step(entry, inner, spot)
+        elif inner and entry.class_name == "SpectralNormalization":
+            yield from self._spectral(entry, inner, spot)
         elif inner and (inner.class_name == "RNN" or inner.class_name in KIND_OF_CLASS):
             yield from self._two_directions(entry, inner, spot)
         elif cell:
@@ -110,6 +114,13 @@ class Walk:
         for unit in self._units(inner, spot.down(spot.name, _below(spot.path, "layer"), entry)):
             notes = () if unit.kind in (None, "dense") else ("is applied at every time step",)
             yield replace(unit, notes=(*unit.notes, *notes))
+
+    def _spectral(self, entry: Entry, inner: Entry, spot: _Spot) -> Iterator[Unit]:
+        """The layer inside, whose kernel is divided by its norm when it trains, and the state of that division."""
+        yield from self._units(inner, spot.down(spot.name, _below(spot.path, "layer"), entry))
+        vector = (Variable("vector_u", trainable=False),)
+        owner = Owner(spot.path, vector, frozen=entry.frozen, frozen_above=spot.frozen)
+        yield Unit(spot.name, None, (owner,), entry, {}, state="state of the spectral normalisation")
 
     def _cells(self, entry: Entry, cell: Entry, spot: _Spot) -> Iterator[Unit]:
         below = spot.down(spot.name, _below(spot.path, "cell"), entry)

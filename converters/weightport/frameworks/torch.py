@@ -16,6 +16,7 @@ import numpy as np
 from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Setting, Structure
 from ..errors import CheckpointError
 from . import _torch_attention as attention
+from . import _torch_normalization as normalization
 
 NAME = "torch"
 NAMES_FROM_SOURCE = True
@@ -23,7 +24,7 @@ NAMES_FROM_SOURCE = True
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 _ROWS_PER_UNIT = {4: "lstm", 3: "gru", 1: "rnn"}
 _BATCH_NORM = {"running_mean", "running_var", "num_batches_tracked"}
-_MATRIX_KINDS = {1: ("layer_norm",), 2: ("dense", "embedding", "layer_norm")}
+_MATRIX_KINDS = {1: ("layer_norm", "group_norm", "rms_norm"), 2: ("dense", "embedding", "layer_norm", "rms_norm")}
 _OWN_TENSORS = ("weight", "bias", *sorted(_BATCH_NORM))
 
 # Module class (torch/nn/modules/*.py) -> kind.
@@ -36,11 +37,7 @@ _KIND_OF_MODULE = {
     "Conv1d": "conv",
     "Conv2d": "conv",
     "Conv3d": "conv",
-    "BatchNorm1d": "batch_norm",
-    "BatchNorm2d": "batch_norm",
-    "BatchNorm3d": "batch_norm",
-    "SyncBatchNorm": "batch_norm",
-    "LayerNorm": "layer_norm",
+    **normalization.KIND_OF_MODULE,
     "Embedding": "embedding",
     "MultiheadAttention": attention.KIND,
 }
@@ -124,12 +121,14 @@ def _shapes(tensors: Mapping[str, str], contents: Contents) -> dict[str, tuple[i
 def _plain_kinds(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
     """What a ``weight`` with or without a ``bias`` can be: a bias' shape rules kinds out."""
     weight, bias = shapes["weight"], shapes.get("bias")
-    kinds = _MATRIX_KINDS.get(len(weight), ("conv", "layer_norm"))
+    kinds = _MATRIX_KINDS.get(len(weight), ("conv", "layer_norm", "rms_norm"))
     fits = {
         "dense": bias is None or bias == weight[:1],
         "conv": bias is None or bias == weight[:1],
         "embedding": bias is None,
         "layer_norm": bias is None or bias == weight,
+        "group_norm": bias is None or bias == weight,
+        "rms_norm": bias is None,
     }
     return tuple(kind for kind in kinds if fits[kind])
 
@@ -155,8 +154,14 @@ def _described_layer(
         return None
     if description is None or not all(_belongs(description["kind"], tensor) for tensor in tensors):
         return "its module's class has no kind yet"
-    sizes = description.get("sizes", {})
-    return Layer(module, (description["kind"],), tensors, description["settings"], sizes=sizes)
+    return Layer(
+        module,
+        (description["kind"],),
+        tensors,
+        description["settings"],
+        notes=tuple(description.get("notes", ())),
+        sizes=description.get("sizes", {}),
+    )
 
 
 def _belongs(kind: str, tensor: str) -> bool:
@@ -175,16 +180,17 @@ def _module_class(module: object) -> str | None:
 
 
 def _describe(module: Any) -> dict[str, Any]:
-    kind = _KIND_OF_MODULE[str(_module_class(module))]
+    class_name = str(_module_class(module))
+    kind = _KIND_OF_MODULE[class_name]
     if kind == attention.KIND:
         return attention.described(module)
+    if class_name in normalization.KIND_OF_MODULE:
+        return normalization.described(module, class_name)
     readers: dict[str, Callable[[Any], Iterator[tuple[str, Setting]]]] = {
         "lstm": _recurrent_settings,
         "gru": _recurrent_settings,
         "rnn": _recurrent_settings,
         "conv": _conv_settings,
-        "batch_norm": _batch_norm_settings,
-        "layer_norm": _layer_norm_settings,
     }
     reader = readers.get(kind)
     return {"kind": kind, "settings": dict(reader(module)) if reader else {}}
@@ -210,16 +216,6 @@ def _conv_settings(module: Any) -> Iterator[tuple[str, Setting]]:
 
 def _one_or_all(values: Sequence[int]) -> Setting:
     return values[0] if len(set(values)) == 1 else tuple(values)
-
-
-def _batch_norm_settings(module: Any) -> Iterator[tuple[str, Setting]]:
-    yield "epsilon", module.eps
-    if module.momentum is not None:
-        yield "momentum", 1 - module.momentum
-
-
-def _layer_norm_settings(module: Any) -> Iterator[tuple[str, Setting]]:
-    yield "epsilon", module.eps
 
 
 def _live_tensor(name: str, value: Any) -> LazyTensor:
