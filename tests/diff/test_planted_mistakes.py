@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import weightport as wp
-from live_cases import CASES, Case, channels_first, channels_last, keras_model, torch_module
+from live_cases import CASES, Case, channels_first, channels_last, keras_model, randomise, torch_module
 from mistakes import both, copied, each_block, every, gates, reshaped, swapped
 
 torch = pytest.importorskip("torch")
@@ -35,6 +35,8 @@ OWN = [
 ]
 BY_NAME = {case.name: case for case in (*CASES, *OWN)}
 
+RESHAPED = "B's tensors were reshaped, or left as they were, where they have to be transposed"
+
 IN_TORCH = {
     "gates-swapped": ("lstm", gates([0, 1, 3, 2]), "equal if gates candidate and output are swapped"),
     "gates-in-a-3-cycle": (
@@ -51,7 +53,7 @@ IN_TORCH = {
     "two-pairs-of-gates": (
         "lstm",
         gates([1, 0, 3, 2]),
-        "equal if gates input and forget and candidate and output are swapped",
+        "equal if gates input and forget, candidate and output are swapped",
     ),
     "gates-of-the-kernel-only": (
         "lstm",
@@ -109,7 +111,11 @@ IN_TORCH = {
         every(np.transpose, "weight"),
         "equal if weight is transposed (out and in are exchanged)",
     ),
-    "reshaped": ("lstm", every(reshaped, "weight"), "B's tensors were reshaped where they have to be transposed"),
+    "reshaped": (
+        "lstm",
+        every(reshaped, "weight"),
+        RESHAPED,
+    ),
     "dense-reshaped": (
         "dense",
         every(reshaped, "weight"),
@@ -219,7 +225,7 @@ IN_ONNX = {
     "reshaped": (
         "lstm",
         every(lambda array: reshaped(array[0])[None], "W"),
-        "B's tensors were reshaped where they have to be transposed",
+        RESHAPED,
     ),
     "sign-of-the-update-gate": (
         "gru",
@@ -358,9 +364,9 @@ def test_kernels_copied_as_keras_stores_them_are_named(folder):
         state[f"layer.{name}"] = torch.from_numpy(stored.reshape(tuple(state[f"layer.{name}"].shape)))
     torch.save(state, folder / "copied.pt")
     (said,) = sentences(wp.diff(files["keras"], folder / "copied.pt"))
-    assert said == "B's tensors were reshaped where they have to be transposed"
+    assert said == RESHAPED
     (said,) = sentences(wp.diff(files["onnx"], folder / "copied.pt"))
-    assert said == "B's tensors were reshaped where they have to be transposed"
+    assert said == RESHAPED
 
 
 def test_tensors_copied_as_onnx_stores_them_are_named(folder):
@@ -404,3 +410,37 @@ def test_what_is_explained_and_what_is_not_are_told_apart(folder):
     said = sentences(wp.diff(files["keras"], folder / "spoilt.pt"))
     assert said[0].startswith("equal if gates update and reset are swapped (B's are in the order of keras), in recurr")
     assert said[-1] == "no usual mistake explains input_weight"
+
+
+ATTENTION = {
+    "queries-and-keys": (
+        gates([1, 0, 2], only="in_proj"),
+        "equal if query_weight and key_weight, query_bias and key_bias are exchanged",
+    ),
+    "all-three-in-a-circle": (
+        gates([1, 2, 0], only="in_proj"),
+        "equal if query_weight, key_weight, value_weight, query_bias, key_bias and value_bias of B are read as",
+    ),
+    "heads-interleaved": (
+        every(lambda array: array.reshape(3, 3, 4, -1).swapaxes(1, 2).reshape(array.shape), "in_proj"),
+        "equal if head and key of query_weight, query_bias, key_weight and key_bias follow each other in the other",
+    ),
+    "output-not-transposed": (every(np.transpose, "out_proj.weight"), RESHAPED),
+}
+
+
+@pytest.mark.parametrize("planted", ATTENTION)
+def test_a_mistake_in_attention_is_named(planted, tmp_path):
+    """Keras has a kernel for every head, PyTorch packs all three projections into one matrix."""
+    mistake, words = ATTENTION[planted]
+    query, value = keras.Input((5, 12)), keras.Input((7, 12))
+    model = keras.Model([query, value], keras.layers.MultiHeadAttention(3, 4, name="layer")(query, value))
+    randomise(model.weights, 1)
+    twin = torch.nn.Module()
+    twin.layer = torch.nn.MultiheadAttention(12, 3, batch_first=True)
+    wp.convert(model, twin)
+    model.save(tmp_path / "m.keras")
+    torch.save(twin.state_dict(), tmp_path / "right.pt")
+    assert wp.diff(tmp_path / "m.keras", tmp_path / "right.pt").same
+    spoil_torch(tmp_path / "right.pt", mistake, tmp_path / "spoilt.pt")
+    assert sentences(wp.diff(tmp_path / "m.keras", tmp_path / "spoilt.pt"))[0].startswith(words)

@@ -19,21 +19,32 @@ def hypotheses(case: Case) -> Iterator[Hypothesis]:
     """Axes exchanged, axes flattened in the other order, axes reversed, feature maps flattened in the other order."""
     for names in dict.fromkeys(_sized(case, slot) for slot in case.a):
         yield from _transpositions(case, names)
+    yield from _reshapings(case)
     yield from _reversals(case)
     yield from _flattenings(case)
 
 
 def _transpositions(case: Case, names: tuple[str, ...]) -> Iterator[Hypothesis]:
-    """Every exchange of axes of one length, and every two neighbours of other lengths reshaped into each other."""
+    """Every exchange of axes of one length."""
     sizes = _sizes(case)
     roles = listed(list(dict.fromkeys(slot.role for slot in case.a if _sized(case, slot) == names)))
     for order in permutations(names):
         if order != names and [sizes[axis] for axis in order] == [sizes[axis] for axis in names]:
             yield Hypothesis(f"equal if {roles} {_turned(names, order)}", _transposed(case, names, order))
-    for one, other in pairwise(names):
-        if sizes[one] != sizes[other] and 1 not in (sizes[one], sizes[other]):
-            text = f"equal if {axis_word(one)} and {axis_word(other)} of {roles} follow each other in the other order"
-            yield from (Hypothesis(text, _reshaped(case, names, one, first=first)) for first in (True, False))
+
+
+def _reshapings(case: Case) -> Iterator[Hypothesis]:
+    """Every two neighbours of other lengths, flattened the other way round in one of the two."""
+    sizes = _sizes(case)
+    neighbours: dict[tuple[str, str], list[str]] = {}
+    for slot in case.a:
+        for pair in pairwise(axis for axis in _sized(case, slot) if sizes[axis] > 1):
+            if sizes[pair[0]] != sizes[pair[1]] and slot.role not in neighbours.setdefault(pair, []):
+                neighbours[pair].append(slot.role)
+    for pair, roles in neighbours.items():
+        one, other = map(axis_word, pair)
+        text = f"equal if {one} and {other} of {listed(roles)} follow each other in the other order"
+        yield from (Hypothesis(text, _reshaped(case, pair, in_b=in_b)) for in_b in (True, False))
 
 
 def _reversals(case: Case) -> Iterator[Hypothesis]:
@@ -116,18 +127,19 @@ def _flipped(case: Case, names: Sequence[str]) -> Made:
     return made
 
 
-def _reshaped(case: Case, names: tuple[str, ...], one: str, *, first: bool) -> Made:
-    """``one`` and the axis behind it are flattened the other way round in B (``first``) or in A."""
+def _reshaped(case: Case, pair: tuple[str, str], *, in_b: bool) -> Made:
+    """Two neighbouring axes (but for axes of one element between them) are flattened the other way round in B or A."""
 
     def made(slots: Slots, slot: Slot) -> Array | None:
-        axes, array = case.axes[slot], slots[slot]
-        if _sized(case, slot) != names or axes.index(one) + 1 == len(axes):
+        array = slots[slot]
+        long = [axis for axis, size in zip(case.axes[slot], array.shape, strict=True) if size > 1]
+        if pair not in pairwise(long):
             return None
-        at = axes.index(one)
-        if first:
-            return np.swapaxes(array, at, at + 1).reshape(array.shape)
-        turned = array.reshape(*array.shape[:at], array.shape[at + 1], array.shape[at], *array.shape[at + 2 :])
-        return np.swapaxes(turned, at, at + 1)
+        at, shape = long.index(pair[0]), [size for size in array.shape if size > 1]
+        if in_b:
+            return np.swapaxes(array.reshape(shape), at, at + 1).reshape(array.shape)
+        shape[at : at + 2] = shape[at + 1], shape[at]
+        return np.swapaxes(array.reshape(shape), at, at + 1).reshape(array.shape)
 
     return made
 

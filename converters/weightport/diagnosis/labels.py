@@ -13,7 +13,7 @@ from ..frameworks import all_frameworks
 from ..layouts import Layout, layouts_of
 from .case import Case, Slot, Slots
 from .hypothesis import Hypothesis
-from .words import listed
+from .words import listed, paired
 
 _MANY = 5
 """Labels of one axis whose every order is tried."""
@@ -68,7 +68,7 @@ def _exchange(labels: Sequence[str], order: Sequence[str], of: str) -> str:
     moved = [(label, other) for label, other in zip(labels, order, strict=True) if label != other]
     pairs = [(one, other) for one, other in moved if (other, one) in moved and labels.index(one) < labels.index(other)]
     if 2 * len(pairs) == len(moved):
-        return f"{listed([f'{one} and {other}' for one, other in pairs])}{of} are swapped"
+        return f"{paired(pairs)}{of} are swapped"
     places, contents = zip(*moved, strict=True)
     return f"{listed(places)}{of} in B are read as {listed(contents)}"
 

@@ -25,7 +25,7 @@ def hypotheses(case: Case) -> Iterator[Hypothesis]:
     ours, theirs = (side.parts[0].view.layout.framework for side in (case.pair.a, case.pair.b))
     right, stored = _right(case), _stored(case)
     for tensors, turned, text in (
-        (right, True, "were reshaped where they have to be transposed"),
+        (right, True, "were reshaped, or left as they were, where they have to be transposed"),
         (stored, False, f"were copied as they are stored in {ours}, where {theirs} stores them in another order"),
         (stored, True, f"were transposed from how they are stored in {ours}, where {theirs} needs another order"),
     ):
