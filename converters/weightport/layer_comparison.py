@@ -128,6 +128,8 @@ def _compare_place(group: SumClass, reads: tuple[Read, Read], tolerance: Toleran
     limit = _Limit.of(tolerance, None if exact else dtype)
     worst, differing, nan = _Worst(), 0, 0
     for start, stop in _chunks(shape):
+        if exact and _plainly_equal(sides[0], sides[1], start, stop):
+            continue
         (a, a_size), (b, b_size) = (side.chunk(start, stop) for side in sides)
         a, b = np.broadcast_arrays(a, b)
         distance, both_nan = _distance(a, b)
@@ -218,6 +220,14 @@ class _Terms:
             rows = (array[start:stop] if array.ndim else array).astype(np.float64)
             total, size = total + sign * rows, size + np.abs(rows)
         return total, size
+
+
+def _plainly_equal(one: _Terms, other: _Terms, start: int, stop: int) -> bool:
+    """Whether both hold the same numbers as they are stored, which is soon told; NaN is left to a closer look."""
+    if len(one.arrays) != 1 or len(other.arrays) != 1 or one.constant or other.constant:
+        return False
+    (ours, sign), (theirs, other_sign) = one.arrays[0], other.arrays[0]
+    return sign == other_sign and ours.ndim > 0 and np.array_equal(ours[start:stop], theirs[start:stop])
 
 
 def _axes_of(group: SumClass) -> tuple[tuple[str, ...], tuple[int, ...]]:

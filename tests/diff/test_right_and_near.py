@@ -155,8 +155,28 @@ def test_layers_in_each_others_place_are_named(tmp_path):
     }
 
 
-def test_a_layer_too_large_to_be_diagnosed_is_said_to_be(monkeypatch):
-    monkeypatch.setattr("weightport.diagnosis.LARGEST", 10)
-    case = next(case for case in CASES if case.name == "dense")
-    (layer,) = wp.diff(keras_model(case), torch_module(case)).layers
-    assert layer.diagnosis == ("not diagnosed: its 30 values are more than the 10 that are tried",)
+@pytest.mark.parametrize(
+    ("shape", "spoil", "words"),
+    [
+        (
+            (6, 24),
+            lambda w: w.reshape(6, 6, 4).transpose(0, 2, 1).reshape(6, 24),
+            "equal if in (24 values) follows (6, 4)",
+        ),
+        ((12, 12), lambda w: w.T, "equal if weight is transposed (out and in are exchanged)"),
+        ((12, 12), lambda w: w[:, ::-1], "equal if in is reversed"),
+        ((6, 24), lambda w: w + 1e-3 * np.cos(w), "no usual mistake explains it"),
+    ],
+)
+def test_of_a_large_layer_the_first_rows_are_looked_at(shape, spoil, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("weightport.diagnosis.LARGEST", 100)
+    weight = np.random.default_rng(4).normal(size=shape).astype("float32")
+    bias = np.arange(shape[0], dtype="float32")
+    torch.save({"x.weight": torch.from_numpy(weight), "x.bias": torch.from_numpy(bias)}, tmp_path / "a.pt")
+    spoilt = torch.from_numpy(np.ascontiguousarray(spoil(weight)).astype("float32"))
+    torch.save({"x.weight": spoilt, "x.bias": torch.from_numpy(bias)}, tmp_path / "b.pt")
+    (layer,) = wp.diff(tmp_path / "a.pt", tmp_path / "b.pt").layers
+    (said,) = layer.diagnosis
+    assert said.startswith(words)
+    assert "; only the first" in said
+    assert said.endswith("was looked at")

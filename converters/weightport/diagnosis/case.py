@@ -41,7 +41,7 @@ class Case:
     """A pair of layers with the parameters of both sides, in every slot that both can have.
 
     A parameter that one side lacks has the value that stands for its absence. ``axes`` are the axes of each slot's
-    array."""
+    array. Not ``whole``: the tensors have more values than the pair's views."""
 
     pair: LayerPair
     a: Slots
@@ -49,17 +49,18 @@ class Case:
     axes: Mapping[Slot, tuple[str, ...]]
     settings: Mapping[str, Setting]
     tolerance: Tolerance
+    whole: bool = True
     _known_sums: dict[tuple[bool, Slot], tuple[int, float, float]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, pair: LayerPair, tolerance: Tolerance = EXACTLY) -> Case:
+    def of(cls, pair: LayerPair, tolerance: Tolerance = EXACTLY, *, whole: bool = True) -> Case:
         """Reads every tensor of both layers, whose sizes must agree."""
         a, b = slots_of(pair.kind, pair.a.weights()), slots_of(pair.kind, pair.b.weights())
         axes = {**_slot_axes(pair.a), **_slot_axes(pair.b)}
         filled_a, filled_b = dict(_filled(pair.kind, a, b)), dict(_filled(pair.kind, b, a))
         precision = coarsest_precision(pair)
         limit = Tolerance(tolerance.relative + _ROUNDINGS * precision.relative, tolerance.absolute + precision.absolute)
-        return cls(pair, filled_a, filled_b, axes, summing_settings(pair), limit)
+        return cls(pair, filled_a, filled_b, axes, summing_settings(pair), limit, whole)
 
     @property
     def kind(self) -> Kind:

@@ -12,6 +12,9 @@ from .words import listed
 SUSPECTS = (labels, roles, axes, values, storage)
 """The modules whose ``hypotheses`` are tried, in this order: of two that explain the same, the first is told."""
 
+UNEXPLAINED = "no usual mistake explains"
+"""How the sentence begins that says what is not explained."""
+
 _MOST = 4
 """Mistakes that one layer may have at once."""
 _COMPOSED = 1 << 16
@@ -29,7 +32,7 @@ def explain(case: Case) -> tuple[str, ...]:
     sentences = [f"{hypothesis.text}{_where(case, hypothesis, explained)}" for hypothesis, explained in found]
     left = dict.fromkeys(slot.role for slot in _left(case.open, found))
     if left:
-        sentences.append(f"no usual mistake explains {listed(list(left)) if found else 'it'}")
+        sentences.append(f"{UNEXPLAINED} {listed(list(left)) if found else 'it'}")
     return tuple(sentences)
 
 
