@@ -444,3 +444,10 @@ def test_a_mistake_in_attention_is_named(planted, tmp_path):
     assert wp.diff(tmp_path / "m.keras", tmp_path / "right.pt").same
     spoil_torch(tmp_path / "right.pt", mistake, tmp_path / "spoilt.pt")
     assert sentences(wp.diff(tmp_path / "m.keras", tmp_path / "spoilt.pt"))[0].startswith(words)
+
+
+def test_a_bias_that_one_side_was_built_without_is_said_to_be_missing(folder):
+    files = right("gru", folder)
+    state = torch.load(files["pt"], weights_only=True)
+    torch.save({name: tensor for name, tensor in state.items() if "bias" not in name}, folder / "bare.pt")
+    assert sentences(wp.diff(files["keras"], folder / "bare.pt")) == ("B has no bias",)

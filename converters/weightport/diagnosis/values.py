@@ -34,12 +34,16 @@ def hypotheses(case: Case) -> Iterator[Hypothesis]:
 
 
 def _untrained(case: Case) -> Iterator[Hypothesis]:
-    for side, slots in (("A", case.a), ("B", case.b)):
+    for side, slots, layers in (("A", case.a, case.pair.a), ("B", case.b, case.pair.b)):
+        stored = {role for part in layers.parts for role in part.view.roles}
         constant = {slot for slot in case.open if slots[slot].size > 1 and np.ptp(slots[slot]) == 0}
         for value in dict.fromkeys(float(slots[slot].flat[0]) for slot in case.open if slot in constant):
             own = frozenset(slot for slot in constant if slots[slot].flat[0] == value)
             roles = [role for role in case.roles if role in {slot.role for slot in own}]
-            text = f"{side}'s {listed(roles)} is {value:g} everywhere, as if nothing had been trained or loaded"
+            is_are = "is" if len(roles) == 1 else "are"
+            text = f"{side}'s {listed(roles)} {is_are} {value:g} everywhere, as if nothing had been trained or loaded"
+            if not stored & set(roles):
+                text = f"{side} has no {listed(roles)}"
             yield Hypothesis(text, partial(_held, case, own), moves=False)
 
 
