@@ -54,6 +54,12 @@ def _normalised(weights: Weights, settings: Settings, generator: np.random.Gener
     return generator.normal(size=(BATCH, time, *shapes[0]))
 
 
+def _grouped(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    (groups,) = _numbers(settings, "groups", 1)
+    channels = [len(weights[role]) for role in ("scale", "bias") if role in weights]
+    return generator.normal(size=(BATCH, time, EXTRA, channels[0] if channels else 2 * groups))
+
+
 def _queries_keys_values(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
     sizes = [weights[f"{part}_weight"].shape[-1] for part in ("query", "key", "value")]
     return generator.normal(size=(BATCH, time, sum(sizes)))
@@ -92,6 +98,8 @@ _INPUTS: Mapping[str, Callable[[Weights, Settings, np.random.Generator, int], Ar
     "conv": _image,
     "batch_norm": _normalised,
     "layer_norm": _normalised,
+    "group_norm": _grouped,
+    "rms_norm": _normalised,
     "embedding": _tokens,
     "multi_head_attention": _queries_keys_values,
     "attention": _three_alike,

@@ -9,13 +9,18 @@ import pytest
 import weightport as wp
 from live_cases import randomise
 from onnx_models import recurrent, run
+from recordings import RECORDINGS
 from weightport.kinds import all_kinds
 from weightport.layer_outputs import reference_outputs
 from weightport.layer_pairs import pair_layers
+from weightport.layouts import layout_named
+from weightport.logical import logical_arrays
 from weightport.output_diagnosis import explain_output
 from weightport.reference import _REFERENCES
+from weightport.reference import run as reference
 from weightport.reference_inputs import random_inputs
 from weightport.setting_differences import settings_differences
+from weightport.views import view_of
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
@@ -210,6 +215,19 @@ def test_every_kind_that_has_a_reference_has_inputs():
 
     assert set(_REFERENCES) <= set(_INPUTS)
     assert set(_INPUTS) <= set(all_kinds())
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
+def test_the_inputs_made_for_a_recorded_layer_fit_it(recording):
+    layout = layout_named(recording.layout)
+    shapes = {name: array.shape for name, array in recording.tensors.items()}
+    view = view_of(layout, shapes, recording.settings, recording.storage, recording.sizes)
+    weights = logical_arrays(view, recording.tensors.__getitem__)
+    settings = {**view.settings, **recording.settings}
+    inputs = random_inputs(layout.kind.name, weights, {**layout.kind.settings, **settings}, np.random.default_rng(0))
+    outputs = reference(layout.kind.name, weights, settings, inputs)
+    assert outputs.size and np.isfinite(outputs).all()
+    assert outputs.std() > 1e-3
 
 
 def test_a_kind_without_known_inputs_is_named():
