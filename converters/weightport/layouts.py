@@ -123,6 +123,9 @@ class Layout:
     source: str = ""
     channels: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def name(self) -> str:
         """``framework.table``."""

@@ -45,6 +45,10 @@ class Sizes:
                 sizes[axis] = len(labels(layout, piece.part, axis, self.counts))
         return sizes
 
+    def known(self) -> object:
+        """All that is known, to be compared."""
+        return dict(self.counts), {layer: dict(own) for layer, own in self.layers.items()}
+
     def learn(self, piece: Piece, axis: str, size: int) -> None:
         """Take down a size that a shape forces."""
         if self.kind.is_labelled(axis):
@@ -104,10 +108,13 @@ def solve(
         sizes.layers[layer] = {axis: size for axis, size in repeated.items() if axis not in VARYING}
     sizes.settle(layout)
     for _ in range(_PASSES):
+        before = sizes.known()
         for instance in instances:
             _fit(layout, instance, shapes[instance.name], sizes)
         check_counts(layout, sizes.counts)
         sizes.settle(layout)
+        if sizes.known() == before:
+            break
     all_layers, counts = sizes.all_layers(layout), full_counts(layout.kind, sizes.counts)
     _check_known(layout, instances, all_layers)
     return all_layers, counts

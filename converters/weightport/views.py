@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 from types import MappingProxyType
+from typing import TypeAlias, TypeVar
 
 from .checkpoint import Setting
 from .errors import LayoutError, RefusedError
@@ -33,6 +35,12 @@ from .kinds import Kind, Label
 from .layouts import Layout, TensorLayout
 from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, locate, spatial_names
 from .sizes import solve, spatial_axes
+
+REMEMBERED = 1024
+"""How many views are kept for layers that repeat themselves."""
+
+Value = TypeVar("Value")
+Items: TypeAlias = tuple[tuple[str, Value], ...]
 
 Place = tuple[Label, ...]
 """Labels along a role's labelled axes, in the role's order."""
@@ -95,6 +103,19 @@ def view_of(
     ``sizes`` has sizes and counts that no shape tells (``{"unit": 6, "layer": 2}`` of one flat buffer). Raises
     LayoutError where a tensor is missing, belongs to no role or does not fit.
     """
+    return _view_of(layout, *(tuple(given.items()) for given in (shapes, settings, storage, sizes)))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _view_of(
+    layout: Layout,
+    of_shapes: Items[tuple[int, ...]],
+    of_settings: Items[Setting],
+    of_storage: Items[Setting],
+    of_sizes: Items[int],
+) -> View:
+    """Layers repeat themselves: what follows from equal shapes and settings is worked out once."""
+    shapes, settings, storage, sizes = dict(of_shapes), dict(of_settings), dict(of_storage), dict(of_sizes)
     check_counts(layout, sizes)
     known = {**settings, **layout.forced_settings(), **storage}
     fits: list[View] = []
@@ -126,6 +147,23 @@ def view_for(
     ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the first that can hold it is
     taken where ``storage`` does not say which.
     Raises RefusedError where the layout cannot hold this many layers or directions, or these sizes."""
+    stacked = tuple(tuple(own.items()) for own in sizes)
+    return _view_for(
+        layout, tuple(roles), tuple(counts.items()), stacked, tuple(settings.items()), tuple(storage.items())
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _view_for(
+    layout: Layout,
+    roles: tuple[str, ...],
+    of_counts: Items[int],
+    of_sizes: tuple[Items[int], ...],
+    of_settings: Items[Setting],
+    of_storage: Items[Setting],
+) -> View:
+    counts, settings, storage = dict(of_counts), dict(of_settings), dict(of_storage)
+    sizes = [MappingProxyType(dict(own)) for own in of_sizes]
     wanted = {*roles, *layout.adding_roles()}
     problems: list[RefusedError] = []
     for form in product(*layout.storage.values()):
