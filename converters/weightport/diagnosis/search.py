@@ -20,6 +20,9 @@ _MOST = 4
 _COMPOSED = 1 << 16
 """The largest parameter in which two mistakes in one place are tried."""
 
+UNEXPLAINED = "no usual mistake explains"
+"""How the sentence begins that names what is left."""
+
 
 def explain(case: Case) -> tuple[str, ...]:
     """One sentence for each mistake, and one for what no usual mistake explains; nothing where nothing differs."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..mapping import NameMap
 from ..opening import PathLike
+from .inputs import LENGTHS
 from .result import Parity
 from .verification import verify
 
@@ -18,15 +20,20 @@ def assert_parity(
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
+    lengths: Sequence[int] = LENGTHS,
     layers: bool = True,
-    mapping: PathLike | Mapping[str, str] | None = None,
+    mapping: PathLike | Mapping[str, str] | NameMap | None = None,
+    allow: Iterable[str] = (),
     depth: str = "model",
 ) -> Parity:
     """Raise AssertionError unless ``a`` and ``b`` compute the same; parameters as of :func:`weightport.verify`.
 
     ``depth`` is what has to be reached: by default both whole models must have run, so that a test cannot pass because
     a framework is missing. ``"weights"`` asks for no framework."""
-    parity = verify(a, b, inputs, rtol=rtol, atol=atol, seed=seed, layers=layers, mapping=mapping)
+    __tracebackhide__ = True
+    parity = verify(
+        a, b, inputs, rtol=rtol, atol=atol, seed=seed, lengths=lengths, layers=layers, mapping=mapping, allow=allow
+    )
     wanted = next((found for found in parity.depths if found.name == depth), None)
     if wanted is None:
         raise ValueError(f"no depth {depth!r}; there are {', '.join(found.name for found in parity.depths)}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..checkpoint import Array, Setting
+from ..diagnosis.search import UNEXPLAINED
 from ..differences import SAME, LayerComparison
 from ..errors import WeightportError
 from ..layer_outputs import reference_outputs
@@ -39,17 +40,16 @@ def _of_weights(weights: LayerComparison | None) -> Iterator[str]:
     if weights is None or weights.verdict == SAME:
         return
     yield from weights.problems
-    yield from (f"{sentence}; `weightport convert` carries them as they have to be" for sentence in weights.diagnosis)
-    if weights.problems or weights.diagnosis:
+    explained = [sentence for sentence in weights.diagnosis if not sentence.startswith(UNEXPLAINED)]
+    yield from (f"{sentence}; `weightport convert` carries them as they have to be" for sentence in explained)
+    if not weights.problems and len(explained) == len(weights.diagnosis) > 0:
         return
     for role in weights.roles:
         if role.places:
             place = max(role.places, key=lambda found: found.largest)
-            where = ", ".join(map(str, place.labels)) or "all of it"
-            yield (
-                f"its {role.role} holds other values: {role.differing} of {role.elements} differ, most by "
-                f"{place.largest:.3g} ({where}), and no usual mistake explains them"
-            )
+            where = f" ({', '.join(map(str, place.labels))})" if place.labels else ""
+            most = f"most by {place.largest:.3g}{where}"
+            yield f"{role.differing} of {role.elements} values of its {role.role} differ, {most}: {UNEXPLAINED} all"
 
 
 def _of_run(pair: LayerPair, found: PairRun, limits: tuple[float, float], before: str) -> Iterator[str]:

@@ -79,15 +79,15 @@ def _swapped(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return (shape[1], shape[0], *shape[2:]) if len(shape) > 2 else shape
 
 
-def cases(specs: Sequence[InputSpec], seed: int, reach: int = 0) -> list[Case]:
-    """Random inputs: two seeds at each of two lengths, where a length is free; more seeds where the batch is fixed.
+def cases(specs: Sequence[InputSpec], seed: int, reach: int = 0, wanted: Sequence[int] = LENGTHS) -> list[Case]:
+    """Random inputs: two seeds at each of the wanted lengths, where one is free; more seeds where the batch is fixed.
 
     ``reach`` is what the kernels of the model need in every direction of space. Where an embedding masks its token 0,
     one more case ends its sequences with it."""
     free = any(size is None for spec in specs for size in spec.shape[1:])
     batch = next((spec.shape[0] for spec in specs if spec.shape and spec.shape[0] is not None), BATCH)
     seeds = range(seed, seed + (2 if batch >= BATCH else 2 * BATCH))
-    lengths = [length + reach for length in LENGTHS] if free else [0]
+    lengths = [length + reach for length in wanted] if free else [0]
     made = []
     for length in lengths:
         for number in seeds:

@@ -12,7 +12,7 @@ from ..checkpoint import Array, DType
 from ..errors import UsageError
 from ..layer_pairs import LayerPair
 from .first_layer import kernel_reach, specs_of_first_layer
-from .inputs import Case, cases, given_cases, merged
+from .inputs import LENGTHS, Case, cases, given_cases, merged
 from .measure import Difference, compare
 from .orders import Order, combinations, fitting
 from .result import OutputParity
@@ -23,13 +23,15 @@ from .tolerance import Rounding, coarsest_dtype, measure_rounding
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of two models: the given inputs if any, the given tolerances if any, a seed, layers or not."""
+    """What is asked of two models: the given inputs if any, the given tolerances if any, a seed, layers or not, and the
+    lengths that are tried where a length is free."""
 
     inputs: Any = None
     rtol: float | None = None
     atol: float | None = None
     seed: int = 0
     layers: bool = True
+    lengths: tuple[int, ...] = LENGTHS
 
     @property
     def measures_rounding(self) -> bool:
@@ -77,7 +79,7 @@ def _cases(one: Runner, other: Runner, question: Question) -> list[Case]:
         return given_cases(question.inputs, ours or theirs)
     specs = merged(ours, theirs) if ours and theirs else ours or theirs or specs_of_first_layer(one.checkpoint)
     try:
-        return cases(specs, question.seed, kernel_reach([one.checkpoint, other.checkpoint]))
+        return cases(specs, question.seed, kernel_reach([one.checkpoint, other.checkpoint]), question.lengths)
     except TypeError as error:
         raise UsageError(f"no inputs can be made for {specs}: {error}; give some with inputs=") from error
 

@@ -14,10 +14,11 @@ from ..layer_pairs import LayerPair, PairedLayers, pair_layers
 from ..mapping import NameMap
 from ..opening import PathLike, open_checkpoint
 from .causes import causes
+from .inputs import LENGTHS
 from .model_depth import ModelRuns, Question, WatchedPair, compare_outputs, run_both, watch_layers
 from .orders import AS_IS
 from .result import AGREES, DIFFERS, UNREACHED, Depth, LayerParity, OutputParity, Parity
-from .runners import UnreachableError, runner_of
+from .runners import UnreachableError, runners_of
 from .verdicts import is_allowed, judged_layers, layers_depth, weights_depth
 
 
@@ -29,6 +30,7 @@ def verify(
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
+    lengths: Sequence[int] = LENGTHS,
     layers: bool = True,
     mapping: PathLike | Mapping[str, str] | NameMap | None = None,
     allow: Iterable[str] = (),
@@ -43,13 +45,14 @@ def verify(
     :param rtol: and ``atol``: what may differ, |a - b| <= atol + rtol * max|a|. By default what rounding can do, which
         is measured for this model (:mod:`weightport.parity.tolerance`).
     :param seed: of the first random inputs.
+    :param lengths: what free dimensions become (steps of a sequence; places of an image beyond what kernels reach).
     :param layers: compare the layers, too.
     :param mapping: pairs of layer names, as :func:`weightport.convert` takes them.
     :param allow: glob patterns of layers that may be missing on one side or hold other weights, where the whole models
         compute the same all the same (a batch norm that an exporter folded into the convolution before it).
 
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
-    question = Question(inputs, rtol, atol, seed, layers)
+    question = Question(inputs, rtol, atol, seed, layers, tuple(lengths))
     ours, theirs = open_checkpoint(a), open_checkpoint(b)
     paired, problem = _paired(ours, theirs, mapping)
     comparison = compare(ours, theirs, paired, Tolerance(rtol or 0.0, atol or 0.0)) if not problem else None
@@ -95,7 +98,7 @@ def _model_depth(
     a: Any, b: Any, checkpoints: tuple[Checkpoint, Checkpoint], paired: PairedLayers, question: Question
 ) -> tuple[tuple[OutputParity, ...], ModelRuns | None, Depth]:
     try:
-        one, other = (runner_of(model, own) for model, own in zip((a, b), checkpoints, strict=True))
+        one, other = runners_of((a, b), checkpoints)
         runs = run_both(one, other, paired.pairs, question)
     except UnreachableError as error:
         return (), None, Depth("model", UNREACHED, str(error))

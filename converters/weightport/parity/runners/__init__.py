@@ -6,6 +6,7 @@ A runner's module is called as its framework. It imports the framework inside ``
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -70,18 +71,44 @@ class Runner(Protocol):
 class RunnerModule(Protocol):
     """What a module in this folder provides."""
 
+    def obstacle(self, source: Any, checkpoint: Checkpoint) -> str:
+        """Why a path or a live model cannot be run, as far as that is seen without importing anything; empty if not."""
+        ...
+
     def runner_for(self, source: Any, checkpoint: Checkpoint) -> Runner:
         """The runner of a path or a live model, whose checkpoint is open. Raises UnreachableError saying why not."""
         ...
 
 
-def runner_of(source: Any, checkpoint: Checkpoint) -> Runner:
-    """The runner of a path or a live model. Raises UnreachableError saying why there is none."""
+def runners_of(sources: Sequence[Any], checkpoints: Sequence[Checkpoint]) -> list[Runner]:
+    """The runners of paths or live models. Raises UnreachableError with every reason why there is none, before any
+    framework is imported where that can be seen."""
+    modules, reasons = [], []
+    for source, checkpoint in zip(sources, checkpoints, strict=True):
+        module = _module_of(checkpoint.framework)
+        modules.append(module)
+        reasons.append(
+            module.obstacle(source, checkpoint) if module else f"no runner for {checkpoint.framework} models"
+        )
+    if any(reasons):
+        raise UnreachableError("; ".join(dict.fromkeys(filter(None, reasons))))
+    return [
+        module.runner_for(source, checkpoint)
+        for module, source, checkpoint in zip(modules, sources, checkpoints, strict=True)
+        if module is not None
+    ]
+
+
+def _module_of(framework: str) -> RunnerModule | None:
     known = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    if checkpoint.framework not in known:
-        raise UnreachableError(f"no runner for {checkpoint.framework} models; there are {', '.join(sorted(known))}")
-    module = importlib.import_module(f".{checkpoint.framework}", __package__)
-    return cast(RunnerModule, module).runner_for(source, checkpoint)
+    if framework not in known:
+        return None
+    return cast(RunnerModule, importlib.import_module(f".{framework}", __package__))
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, found out without importing it."""
+    return importlib.util.find_spec(package) is not None
 
 
 def first_line(error: BaseException) -> str:

@@ -17,26 +17,29 @@ from ...frameworks import keras as framework
 from ...frameworks._keras_live import live_layers
 from ...opening import open_checkpoint
 from ..inputs import InputSpec
-from . import LayerRun, Run, UnreachableError, first_line
+from . import LayerRun, Run, UnreachableError, first_line, is_installed
+
+
+def obstacle(source: Any, checkpoint: Checkpoint) -> str:
+    """Keras is not installed, or the file is of a format that Keras does not load in safe mode."""
+    if not is_installed("keras"):
+        origin = checkpoint.contents.origin
+        return f"Keras is not installed, so {origin} is not run: pip install 'weightport[tensorflow]'"
+    if isinstance(source, str | PathLike) and checkpoint.contents.format != "keras":
+        return (
+            f"{checkpoint.contents.origin} is no .keras file, the only one that Keras loads in safe mode; "
+            "give the live model, or save it as .keras"
+        )
+    return ""
 
 
 def runner_for(source: Any, checkpoint: Checkpoint) -> KerasRunner:
-    """The runner of a live model or a ``.keras`` file. Raises UnreachableError where Keras is not there or refuses."""
-    try:
-        import keras
-    except Exception as error:  # a backend that is missing raises its own
-        raise UnreachableError(
-            f"Keras is not installed, so {checkpoint.contents.origin} is not run: pip install 'weightport[tensorflow]' "
-            f"({first_line(error)})"
-        ) from error
+    """The runner of a live model or a ``.keras`` file. Raises UnreachableError where Keras does not load it."""
     if not isinstance(source, str | PathLike):
         return KerasRunner(source, open_checkpoint(source))
-    if checkpoint.contents.format != "keras":
-        raise UnreachableError(
-            f"{checkpoint.contents.origin} is run from a .keras file only, which Keras loads in safe mode; "
-            "give the live model, or save it as .keras"
-        )
     try:
+        import keras
+
         model = keras.saving.load_model(Path(source), compile=False, safe_mode=True)
     except Exception as error:
         raise UnreachableError(f"Keras does not load {checkpoint.contents.origin}: {first_line(error)}") from error

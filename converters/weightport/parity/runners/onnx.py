@@ -16,19 +16,21 @@ from ...formats import onnx as model_file
 from ...frameworks import onnx as framework
 from ...frameworks._onnx_layers import Draft
 from ..inputs import InputSpec
-from . import LayerRun, Run, UnreachableError, first_line
+from . import LayerRun, Run, UnreachableError, first_line, is_installed
+
+
+def obstacle(source: Any, checkpoint: Checkpoint) -> str:
+    """ONNX Runtime is not installed."""
+    if is_installed("onnxruntime"):
+        return ""
+    origin = checkpoint.contents.origin
+    return f"ONNX Runtime is not installed, so {origin} is not run: pip install 'weightport[onnxruntime]'"
 
 
 def runner_for(source: Any, checkpoint: Checkpoint) -> OnnxRunner:
-    """The runner of a file or a live ModelProto. Raises UnreachableError where ONNX Runtime is not installed."""
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise UnreachableError(
-            f"ONNX Runtime is not installed, so {checkpoint.contents.origin} is not run: "
-            "pip install 'weightport[onnxruntime]'"
-        ) from error
+    """The runner of a file or a live ModelProto."""
+    import onnx
+
     model = onnx.load(str(source)) if isinstance(source, str | PathLike) else source
     return OnnxRunner(model, checkpoint, framework.layer_nodes(checkpoint.contents))
 

@@ -19,13 +19,18 @@ from . import LayerRun, Run, UnreachableError, first_line
 _RANDOM_IN_TRAINING = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
 
 
+def obstacle(source: Any, checkpoint: Checkpoint) -> str:
+    """A file has weights and no code."""
+    if not isinstance(source, str | PathLike):
+        return ""
+    return (
+        f"{checkpoint.contents.origin} has weights and no code; give the module that runs them: "
+        "--model package.module:Class on the command line, the live module in Python"
+    )
+
+
 def runner_for(source: Any, checkpoint: Checkpoint) -> TorchRunner:
-    """The runner of a live module. Raises UnreachableError for a file, which has weights and no code."""
-    if isinstance(source, str | PathLike):
-        raise UnreachableError(
-            f"{checkpoint.contents.origin} has weights and no code; give the module that runs them: "
-            "--model package.module:Class on the command line, the live module in Python"
-        )
+    """The runner of a live module."""
     return TorchRunner(source, checkpoint)
 
 
@@ -150,7 +155,7 @@ def _array(value: Any) -> Array:
 
     value = value.data if isinstance(value, torch.nn.utils.rnn.PackedSequence) else value
     value = value.detach().cpu()
-    return np.array(value.float() if value.dtype == torch.bfloat16 else value)
+    return np.array((value.float() if value.dtype == torch.bfloat16 else value).numpy())
 
 
 def _named_outputs(result: Any, name: str = "output") -> Iterator[tuple[str, Array]]:
