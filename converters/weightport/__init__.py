@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .differences import Comparison
     from .editing import edit
     from .errors import CheckpointError, LayoutError, RefusedError, UsageError, WeightportError
+    from .graph.custom import register_layer
     from .opening import open_checkpoint as open
     from .parity.result import Parity
     from .parity.verification import verify
@@ -46,6 +47,7 @@ _HOMES = {
     "diff": "comparison",
     "edit": "editing",
     "open": "opening",
+    "register_layer": "graph.custom",
     "translate": "translation",
     "verify": "parity.verification",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "diff",
     "edit",
     "open",
+    "register_layer",
     "translate",
     "verify",
 ]

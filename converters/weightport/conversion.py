@@ -53,9 +53,13 @@ def convert(
     allow_missing: Iterable[str] = (),
     dry_run: bool = False,
     overwrite: bool = False,
+    opset: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Convert the weights of ``source`` into ``target``; each is a path or a live model.
+
+    Without a template, a target that is a model and no list of weights (ONNX) is built from what the source says of
+    its own model (Keras).
 
     :param into: a template: a file (or live model) that has the target's structure, names and format.
     :param mapping: pairs of layer names, or a mapping file (see :mod:`weightport.mapping`) that has more to say.
@@ -66,10 +70,15 @@ def convert(
     :param allow_missing: glob patterns of target tensors that may keep the template's values.
     :param dry_run: plan and report, and write nothing.
     :param overwrite: replace an existing target.
+    :param opset: the version of ONNX' operators in a model that is built.
 
     Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
     job = _Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
+    if job.is_built:
+        return _built(job, opset, dtype, tuple(allow_unused), dry_run=dry_run, overwrite=overwrite)
+    if opset is not None:
+        raise UsageError(f"an opset is chosen for an ONNX model that is built; {job.target_name} is not")
     names = name_map(mapping)
     wanted, shard_bytes = _dtype(dtype), job.shard_bytes(shard_size)
     layers = list(_paired_layers(job, names, tuple(allow), wanted))
@@ -127,12 +136,21 @@ class _Job:
                 f"{path.name} is a {framework.NAME} file and the template {template.contents.origin} is of "
                 f"{template.framework}; name a target with the template's suffix"
             )
-        if template is None and not identity and not upgraded and not framework.NAMES_FROM_SOURCE:
+        job = cls(checkpoint, path, framework, file_format, template, identity, upgraded)
+        is_made = identity or upgraded or framework.NAMES_FROM_SOURCE or job.is_built
+        if template is None and not is_made:
             raise RefusedError(
                 f"{checkpoint.contents.origin}: {checkpoint.framework} weights do not say how the {framework.NAME} "
                 f"model is built; give a {framework.NAME} file that does with --into TEMPLATE"
             )
-        return cls(checkpoint, path, framework, file_format, template, identity, upgraded)
+        return job
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the target is a whole model that the source's own model tells how to build."""
+        if self.format is None or self.template is not None or self.identity:
+            return False
+        return bool(framework_named(self.source.framework).graph_reader() and self.framework.graph_writer())
 
     @property
     def target_name(self) -> str:
@@ -158,6 +176,30 @@ class _Job:
             write = partial(sharded_format(self.format, self.target).write_shards, shard_bytes=shard_bytes)
         with staged(self.target, overwrite=overwrite) as path:
             write(path, outputs, template=contents, metadata=metadata)
+
+
+def _built(
+    job: _Job, opset: int | None, dtype: str | None, allow_unused: tuple[str, ...], *, dry_run: bool, overwrite: bool
+) -> Report:
+    """Build the target's model from the source's."""
+    from .graph.building import build_model
+
+    if dtype is not None:
+        raise UsageError("a model that is built keeps the dtypes of its source; leave out 'dtype'")
+    read, write = framework_named(job.source.framework).graph_reader(), job.framework.graph_writer()
+    if read is None or write is None:
+        raise UsageError(f"{job.target_name} cannot be built from {job.source.framework}")
+    return build_model(
+        job.source,
+        job.target,
+        (job.source.framework, job.framework.NAME),
+        read,
+        write,
+        opset=opset,
+        dry_run=dry_run,
+        overwrite=overwrite,
+        may_stay=lambda name: _matches(name, allow_unused),
+    )
 
 
 @dataclass(frozen=True)

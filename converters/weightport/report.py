@@ -31,7 +31,7 @@ class LayerReport:
 
 @dataclass
 class Report:
-    """What a conversion did. ``nan`` counts the NaNs that were carried, by target tensor."""
+    """What a conversion did. ``nan`` counts the NaNs that were carried, by target tensor; ``notes`` are of it all."""
 
     source: str
     target: str
@@ -45,6 +45,7 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)
     elements: int = 0
     nan: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     written: bool = False
 
     @property

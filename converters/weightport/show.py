@@ -65,6 +65,8 @@ def show_report(out: Console, report: Report) -> None:
         out.print(table)
     _show_settings(out, report)
     out.print(f"{len(report.carried)} tensors, {report.elements:,} values carried")
+    for note in report.notes:
+        out.print(escape(note))
     for reason, names in by_reason(report.skipped).items():
         out.print(f"{len(names)} tensors skipped: {escape(reason)}")
     for title, listed in (("unused", report.unused), ("unfilled", report.unfilled)):

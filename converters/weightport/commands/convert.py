@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from ._common import print_json, progress_bar, with_json
+
+if TYPE_CHECKING:
+    from ..parity.result import Parity
+    from ..report import Report
 
 
 @click.command(short_help="Convert a checkpoint.")
@@ -25,20 +31,23 @@ from ._common import print_json, progress_bar, with_json
 @click.option("--allow-unused", multiple=True, metavar="GLOB", help="Source tensors that may stay behind.")
 @click.option("--allow-missing", multiple=True, metavar="GLOB", help="Target tensors that may keep their values.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option("--opset", type=int, metavar="N", help="The version of ONNX' operators in a model that is built.")
+@click.option("--verify", is_flag=True, help="Run both models on the same inputs, where they can run, and compare.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 @with_json
-def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, **options: Any) -> None:
+def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify: bool, **options: Any) -> None:
     """Convert the checkpoint SOURCE into TARGET, whose suffix says its format.
 
     \b
     .keras .weights.h5 .h5           Keras      (needs --into, unless the source is Keras)
     .pt .pth .safetensors            PyTorch
     .safetensors.index.json          PyTorch, in shards (--shard-size)
-    .onnx                            ONNX       (needs --into)
+    .onnx                            ONNX       (a whole model from a Keras one; needs --into for weights of others)
 
     \b
     Examples:
       weightport convert model.keras model.safetensors
+      weightport convert model.keras model.onnx --verify
       weightport convert model.onnx model.pt
       weightport convert old.h5 new.keras                      (Keras 1 or 2 to Keras 3)
       weightport convert model.pt trained.keras --into untrained.keras
@@ -46,13 +55,33 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, **optio
     """
     from ..conversion import convert as run
 
+    if verify and dry_run:
+        raise UsageError("a dry run writes nothing that could be verified; leave out --dry-run or --verify")
     with progress_bar(quiet=as_json or dry_run) as progress:
         report = run(source, target, dry_run=dry_run, progress=progress, **options)
+    parity = _verified(source, target) if verify else None
     if as_json:
-        print_json({**report.to_json(), **({"plan": report.plan.to_json()} if dry_run else {})})
-        return
+        more = {"plan": report.plan.to_json()} if dry_run else {"parity": parity.to_json()} if parity else {}
+        print_json({**report.to_json(), **more})
+    else:
+        _show(report, parity, dry_run=dry_run)
+    sys.exit(0 if parity is None or parity.passed else 1)
+
+
+def _verified(source: Path, target: Path) -> Parity:
+    """Of the outputs only: a layer that becomes several nodes has no partner that could be missing."""
+    from ..parity.verification import verify
+
+    return verify(source, target, layers=False, allow=("*",))
+
+
+def _show(report: Report, parity: Parity | None, *, dry_run: bool) -> None:
     from ..show import console, show_plan, show_report
 
     if dry_run:
         show_plan(console(), report.plan)
     show_report(console(), report)
+    if parity is not None:
+        from ..parity.terminal import show_parity
+
+        show_parity(console(), parity)

@@ -6,10 +6,13 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..checkpoint import Contents, Output, Structure
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..graph.building import Reader, Writer
 
 
 class Framework(Protocol):
@@ -38,6 +41,14 @@ class Framework(Protocol):
 
     def write_live(self, model: Any, tensors: Sequence[Output]) -> None:
         """Load the tensors into the live model, in place."""
+        ...
+
+    def graph_reader(self) -> Reader | None:
+        """What reads a whole model out of a checkpoint, None where checkpoints of this framework hold none."""
+        ...
+
+    def graph_writer(self) -> Writer | None:
+        """What writes a whole model into a file of this framework, None where nothing does."""
         ...
 
 

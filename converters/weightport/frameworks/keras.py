@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, Layer, Output, Structure
 from ..errors import CheckpointError, UsageError
@@ -26,6 +26,9 @@ from ._keras_flow import flattened_axes
 from ._keras_legacy import legacy_structure
 from ._keras_live import live_contents, load_live
 from ._keras_objects import objects_structure
+
+if TYPE_CHECKING:
+    from ..graph.building import Reader, Writer
 
 NAME = "keras"
 NAMES_FROM_SOURCE = False
@@ -75,6 +78,18 @@ def _with_feature_maps(layers: Sequence[Layer], description: Mapping[str, Any]) 
     root = entry_of(description.get("graph", description.get("config")))
     found = flattened_axes(root) if root is not None else None
     return [replace(layer, flattened=found[layer.name]) if found and layer.name in found else layer for layer in layers]
+
+
+def graph_reader() -> Reader | None:
+    """The config of a model says what it computes."""
+    from ..graph.keras_reader import read_keras
+
+    return read_keras
+
+
+def graph_writer() -> Writer | None:
+    """Nothing writes Keras models yet."""
+    return None
 
 
 def _distinct(layers: Sequence[Layer]) -> list[Layer]:

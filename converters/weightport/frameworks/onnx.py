@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, FeatureMap, Layer, Output, Structure
 from ..formats import onnx as model_file
@@ -12,6 +12,9 @@ from ._onnx_flow import flattened_axes
 from ._onnx_graph import Graph
 from ._onnx_layers import Draft, drafts
 from ._onnx_names import layer_names
+
+if TYPE_CHECKING:
+    from ..graph.building import Reader, Writer
 
 NAME = "onnx"
 NAMES_FROM_SOURCE = False
@@ -60,6 +63,18 @@ def read_live(model: Any) -> Contents:
 def write_live(model: Any, tensors: Sequence[Output]) -> None:
     """Put the tensors into the ModelProto, in place."""
     model_file.write_model(model, tensors)
+
+
+def graph_reader() -> Reader | None:
+    """Nothing reads ONNX graphs as models yet."""
+    return None
+
+
+def graph_writer() -> Writer | None:
+    """An ONNX file is a graph."""
+    from ..graph.onnx_emitter import write
+
+    return write
 
 
 def _merged(all_drafts: Iterable[Draft]) -> Iterator[Draft]:

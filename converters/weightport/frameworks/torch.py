@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Sett
 from ..errors import CheckpointError
 from . import _torch_attention as attention
 from . import _torch_normalization as normalization
+
+if TYPE_CHECKING:
+    from ..graph.building import Reader, Writer
 
 NAME = "torch"
 NAMES_FROM_SOURCE = True
@@ -69,6 +72,16 @@ def tensor_name(layer: str, tensor: str) -> str:
 def owns(model: object) -> bool:
     """Whether the model is a ``torch.nn.Module``."""
     return any((cls.__module__, cls.__name__) == ("torch.nn.modules.module", "Module") for cls in type(model).__mro__)
+
+
+def graph_reader() -> Reader | None:
+    """A state dict does not say what its model computes."""
+    return None
+
+
+def graph_writer() -> Writer | None:
+    """Nothing writes PyTorch models yet."""
+    return None
 
 
 def read_live(model: Any) -> Contents:

@@ -18,6 +18,7 @@ class Builder:
     def __init__(self, weight_shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.masks: dict[str, Value] = {}
         self.notes: list[str] = []
+        self.bookkeeping: list[str] = []
         self._weight_shapes = weight_shapes
         self._operations: list[Operation] = []
         self._inputs: list[Value] = []
@@ -70,7 +71,9 @@ class Builder:
         """The whole graph, without what no result needs."""
         own = [Result(self._free_result(result), value.name) for result, value in results]
         notes = tuple(dict.fromkeys(self.notes))
-        return pruned(Graph(name, tuple(self._inputs), (*own, *self._states), tuple(self._operations), notes))
+        every = (*own, *self._states)
+        operations = tuple(self._operations)
+        return pruned(Graph(name, tuple(self._inputs), every, operations, notes, tuple(self.bookkeeping)))
 
     def _inferred(
         self,

@@ -24,6 +24,9 @@ Nested: TypeAlias = Any
 """A Value, or a list, tuple or dict of them, nested as Keras does."""
 Translator: TypeAlias = Callable[["Call"], Nested]
 
+KERAS_3 = 3
+"""The version that configs are of: older ones are brought up to date before they are read."""
+
 _TRANSLATORS: dict[str, Translator] = {}
 
 
@@ -58,7 +61,6 @@ class Call:
     builder: Builder
     weights: Weights
     models: Models
-    major: int = 3
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -92,8 +94,15 @@ class Call:
         """The error that says why this layer cannot be translated."""
         return RefusedError(f"{self.name}: {self.entry.class_name}: {reason}")
 
-    def own_weights(self, *names: str) -> dict[str, str]:
-        """Those of the layer's tensors. Raises RefusedError where there are none but the config has some."""
+    def own_weights(self, needed: str, *more: str) -> dict[str, str]:
+        """The layer's tensors of these names. Raises RefusedError where there is none of the first."""
+        found = self.weights.of(self.name)
+        if needed not in found:
+            raise self.refused(f"it is not known which tensor of the file is its {needed}")
+        return self.optional_weights(needed, *more)
+
+    def optional_weights(self, *names: str) -> dict[str, str]:
+        """Those of the layer's tensors of these names that it has."""
         found = self.weights.of(self.name)
         return {name: found[name] for name in names if name in found}
 
@@ -144,18 +153,28 @@ class Call:
 
     def activated(self, value: Value, said: Any) -> Value:
         """The value after an activation as a config says it: a name, a function or a layer."""
-        name = activation_name(said, self.major)
-        if isinstance(said, Mapping) and isinstance(said.get("config"), Mapping):
+        name = activation_name(said, KERAS_3)
+        if name not in ACTIVATIONS and isinstance(said, Mapping) and isinstance(said.get("config"), Mapping):
             inner = replace(self, entry=replace(self.entry, class_name=name, config=said["config"]), arguments=(value,))
             translated: Value = translator_of(name)(inner)
             return translated
         name = known_activation(name, self.name)
         if name == "linear":
             return value
+        if name == "glu":
+            return self._gated(value)
         settings = {**with_defaults(name, ACTIVATIONS[name])}
         if "axis" in settings:
             settings["axis"] %= value.rank
         return self.add("activation", [value], settings, suffix=name)
+
+    def _gated(self, value: Value) -> Value:
+        """One half of the last axis times the sigmoid of the other."""
+        axis = value.rank - 1
+        half = (value.shape[axis] or 0) // 2
+        one, other = self.add_all("split", [value], {"axis": axis, "sizes": (half, half)}, suffix="halves")
+        gate = self.add("activation", [other], {"function": "sigmoid"}, suffix="gate")
+        return self.add("multiply", [one, gate], {}, suffix="glu")
 
 
 def flat(nested: Nested) -> Iterator[Value]:

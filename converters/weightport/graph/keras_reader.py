@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, Contents
 from ..errors import RefusedError
-from ..frameworks._keras_config import Entry, entry_of, joined, layer_name, major_version
+from ..frameworks._keras_config import Entry, entry_of, joined, layer_name
+from ..keras_upgrade import upgraded_config
 from .builder import Builder
 from .custom import registered_classes
 from .keras_arguments import History, Unresolved, resolved
@@ -29,14 +30,23 @@ def read_keras(checkpoint: Checkpoint) -> Graph:
     Raises RefusedError naming the layer where the file does not say what it computes (a Lambda, a class of the user's,
     a subclassed model), or where there is no model at all."""
     contents = checkpoint.contents
-    root = entry_of(contents.description.get("config"))
-    if root is None or root.layers is None:
-        what = "it has weights only" if root is None else f"{root.class_name} is a subclassed model"
-        raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
+    root = _root(contents)
     builder = Builder({name: tensor.shape for name, tensor in contents.tensors.items()})
     reader = _Reader(builder, checkpoint)
     outputs = reader.root(root)
     return builder.built(layer_name(root.name), outputs)
+
+
+def _root(contents: Contents) -> Entry:
+    """The outermost model, as Keras 3 writes it."""
+    config = contents.description.get("config")
+    written = entry_of(config)
+    if written is None or written.layers is None or not isinstance(config, Mapping):
+        what = "it has weights only" if written is None else f"{written.class_name} is a subclassed model"
+        raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
+    root = entry_of(upgraded_config(contents))
+    assert root is not None
+    return root
 
 
 class _Reader:
@@ -45,7 +55,6 @@ class _Reader:
     def __init__(self, builder: Builder, checkpoint: Checkpoint) -> None:
         self._builder = builder
         self._weights = LayerWeights.of_checkpoint(checkpoint)
-        self._major = major_version(checkpoint.contents.description.get("keras_version"), default=3)
 
     def root(self, model: Entry) -> list[tuple[str, Value]]:
         """The outermost model's outputs with their names; its inputs become the graph's."""
@@ -84,7 +93,7 @@ class _Reader:
             if len(left) == len(pending):
                 raise RefusedError(f"{joined(name, left[0][0].name)}: its input is made by no layer of the model")
             pending = left
-        return _structured(model.config["output_layers"], made)
+        return _structured(model.config["output_layers"], _outputs(model, made))
 
     def _try(self, node: tuple[Entry, int, Any], outer: str, made: dict[History, Value]) -> bool:
         """Call one node of a layer, if all that it needs is there."""
@@ -101,7 +110,7 @@ class _Reader:
         if entry.layers is not None:
             mask = keywords.get("mask")
             return self._model(entry, name, list(flat(arguments)), mask if isinstance(mask, Value) else None)
-        call = Call(entry, name, tuple(arguments), keywords, self._builder, self._weights, self, self._major)
+        call = Call(entry, name, tuple(arguments), keywords, self._builder, self._weights, self)
         outputs = self._translated(call)
         given = keywords.get("mask")
         first = next(flat(call.arguments), None)
@@ -156,6 +165,13 @@ def _histories(said: Any) -> list[History]:
     if said and isinstance(said[0], str):
         return [(said[0], said[1], said[2])]
     return [one for inner in said for one in _histories(inner)]
+
+
+def _outputs(model: Entry, made: Mapping[History, Value]) -> dict[History, Value]:
+    """What the layers made, by the numbers of ``output_layers``, where Functional models in a model count from 1
+    (keras/src/models/functional.py, functional_from_config)."""
+    functional = {entry.name for entry in model.layers or () if "input_layers" in entry.config}
+    return {(name, node + (name in functional), index): value for (name, node, index), value in made.items()}
 
 
 def _structured(said: Any, made: Mapping[History, Value]) -> Nested:

@@ -45,9 +45,9 @@ lstm gru rnn        x, mask, states ...     units, activation, cell_activation, 
 conv_lstm           x, states ...           the same, and strides, dilation, padding, channels_first
 attention           query, value, key,      score (dot, concat, additive), causal, return_scores (its scale as ``0`` or
                     two masks               ``scale``); the masks are those of query and value
-multi_head_         query, value, key,      heads, key_dim, causal, return_scores, gated (query/kernel, query/bias, and
-attention           one mask                so on for key, value, attention_output, gate); the mask is of (batch, query
-                                            steps, key steps), any of which may be 1
+multi_head_         query, value, key,      heads, key_heads, key_dim, causal, return_scores, gated (query/kernel
+attention           one mask                and so on for key, value, attention_output and gate); the mask is of
+                                            (batch, query steps, key steps), any of which may be 1
 reshape             x                       shape without the batch, -1 for one that follows
 transpose           x                       order
 repeat              x                       axis, count: every element ``count`` times
@@ -92,7 +92,7 @@ The kind of an operation that a user registered is its class' name, and its sett
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 Shape: TypeAlias = tuple[int | None, ...]
@@ -150,13 +150,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Graph:
-    """A whole model. ``notes`` say what was left out or changed on the way from its source."""
+    """A whole model. ``notes`` say what was left out or changed on the way from its source; ``bookkeeping`` are tensors
+    that no computation needs (how often a layer was trained, the states that a stateful layer had when it was saved).
+    """
 
     name: str
     inputs: tuple[Value, ...]
     results: tuple[Result, ...]
     operations: tuple[Operation, ...]
     notes: tuple[str, ...] = ()
+    bookkeeping: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, Value]:
@@ -178,4 +181,4 @@ def pruned(graph: Graph) -> Graph:
         if any(value.name in needed for value in operation.outputs):
             needed.update(operation.inputs)
             kept.append(operation)
-    return Graph(graph.name, graph.inputs, graph.results, tuple(reversed(kept)), graph.notes)
+    return replace(graph, operations=tuple(reversed(kept)))

@@ -32,7 +32,7 @@ def padding_amounts(
     reach = spread(kernel, dilation)
     if padding == "causal":
         return reach - 1, 0
-    if padding != "same":
+    if padding != "same" or reach == 1:
         return 0, 0
     if length is None and stride > 1:
         return None

@@ -6,16 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-
 from ..checkpoint import Array, Checkpoint, DType, LazyTensor, Output, Setting
 from ..engine import execute, settle
 from ..layouts import layout_named
-from ..plan import Plan, TensorPlan
+from ..plan import LayerPlan, Plan, TensorPlan
 from ..planner import Part, plan_layer
 from ..translation import target_roles
 from ..views import view_for, view_of
 from .operations import Operation
+
+
+@dataclass(frozen=True)
+class PlannedWeights:
+    """A layer's weights in another layout, made when they are written, and the plan that makes them."""
+
+    plan: LayerPlan
+    tensors: Mapping[str, Output]
 
 
 def planned(
@@ -23,7 +29,7 @@ def planned(
     operation: Operation,
     target: str,
     storage: Mapping[str, Setting] = MappingProxyType({}),
-) -> dict[str, Output]:
+) -> PlannedWeights:
     """An operation's weights in the layout ``target`` (``onnx.lstm``), by that layout's own names.
 
     :param storage: which of the target's forms it is to be (``{"transB": 0}``); by default its first.
@@ -34,22 +40,23 @@ def planned(
     view = view_of(source, shapes, operation.settings)
     roles = target_roles(goal, view.roles)
     fresh = view_for(goal, roles, view.counts, view.sizes, {**view.settings, **operation.settings}, storage)
-    names = {local: local for local in fresh.shapes}
+    names = {local: f"{operation.layer}.{local}" for local in fresh.shapes}
     layer = plan_layer(
         [Part(operation.layer, view, operation.weights)],
         [Part(operation.layer, fresh, names)],
         {**view.settings, **fresh.settings},
         lambda name: checkpoint.tensors[name].dtype,
     )
-    plan = settle(Plan((layer,)), lambda name: checkpoint.tensors[name].read())
-    return {tensor.name: _Planned(tensor, checkpoint) for tensor in plan.tensors}
+    settled = settle(Plan((layer,)), lambda name: checkpoint.tensors[name].read()).layers[0]
+    tensors = {tensor.name: _Planned(tensor, checkpoint) for tensor in settled.tensors}
+    return PlannedWeights(settled, {local: tensors[name] for local, name in names.items()})
 
 
 def turned(checkpoint: Checkpoint, name: str, order: Sequence[int]) -> LazyTensor:
     """A tensor with its axes in another order."""
     stored = checkpoint.tensors[name]
     shape = tuple(stored.shape[axis] for axis in order)
-    return LazyTensor(name, shape, stored.dtype, lambda: np.ascontiguousarray(stored.read().transpose(order)))
+    return LazyTensor(name, shape, stored.dtype, lambda: stored.read().transpose(order))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ No class is instantiated and no Keras is needed. What Keras 3 cannot say is refu
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checkpoint import Checkpoint, Contents
 from ..errors import RefusedError
@@ -33,6 +35,20 @@ class Upgrade:
         return self.tree.tensors[layer, tensor]
 
 
+def upgraded_config(contents: Contents) -> Mapping[str, Any]:
+    """The config of the contents' model as Keras 3 writes it: the same object, where Keras 3 wrote it.
+
+    Raises RefusedError, listing every reason, for a model that Keras 3 cannot have."""
+    config: Mapping[str, Any] = contents.description["config"]
+    major = major_version(contents.description.get("keras_version"), default=_KERAS_1)
+    if major >= _OLD and contents.format == "keras":
+        return config
+    try:
+        return upgraded_model(config, major)
+    except RefusedError as error:
+        raise RefusedError(f"{contents.origin}: Keras 3 cannot have this model", error.problems) from error
+
+
 def upgrade(source: Checkpoint, target_format: str) -> Upgrade | None:
     """The Keras 3 model that an older Keras file becomes; None where the source is no such file or the target is not to
     hold a whole model.
@@ -42,13 +58,9 @@ def upgrade(source: Checkpoint, target_format: str) -> Upgrade | None:
     config = contents.description.get("config")
     if contents.framework != "keras" or contents.format == "live" or target_format != "keras" or not config:
         return None
-    major = major_version(contents.description.get("keras_version"), default=_KERAS_1)
-    if major >= _OLD and contents.format == target_format:
+    new = upgraded_config(contents)
+    if new is config:
         return None
-    try:
-        new = upgraded_model(config, major)
-    except RefusedError as error:
-        raise RefusedError(f"{contents.origin}: Keras 3 cannot have this model", error.problems) from error
     root = entry_of(new)
     assert root is not None
     tree = tree_of(root, source.layers)

@@ -35,7 +35,7 @@ def attention(call: Call) -> Nested:
     return list(outputs) if settings["return_scores"] else outputs[0]
 
 
-@translates("MultiHeadAttention")
+@translates("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention")
 def multi_head_attention(call: Call) -> Nested:
     """Several heads with their projections, as one operation; its last input is one mask of all that is masked."""
     query = call.argument(0, "query")
@@ -47,8 +47,9 @@ def multi_head_attention(call: Call) -> Nested:
     if call.config.get("sliding_window"):
         raise call.refused("a sliding window is not supported")
     settings = {
-        "heads": call.config["num_heads"],
-        "key_dim": call.config["key_dim"],
+        "heads": call.config.get("num_query_heads", call.config.get("num_heads")),
+        "key_heads": call.config.get("num_key_value_heads", call.config.get("num_heads")),
+        "key_dim": call.config.get("head_dim", call.config.get("key_dim")),
         "causal": bool(call.argument(9, "use_causal_mask", False)),
         "return_scores": bool(call.argument(7, "return_attention_scores", False)),
         "gated": bool(call.config.get("use_gate")),
@@ -76,12 +77,11 @@ def _one_mask(call: Call, query: Value, value: Value, key: Value) -> Value | Non
     """Who may look where, ``(batch, query steps, key steps)``; None where everyone may look everywhere."""
     given = [call.argument(3, "query_mask"), call.argument(4, "value_mask"), call.argument(5, "key_mask")]
     masks: list[Value] = []
-    for one, of, axis in zip(given, (query, value, key), (2, 1, 1), strict=True):
+    parts = ((query, 2), (value, 1), (key, 1))[: 2 if key is value else 3]
+    for one, (of, axis) in zip(given, parts, strict=False):
         mask = one if isinstance(one, Value) else call.mask(of)
         if mask is not None:
             masks.append(call.add("expand", [mask], {"axes": (axis,)}, suffix="mask"))
-        if of is value and key is value:
-            break
     whole = call.argument(6, "attention_mask")
     if isinstance(whole, Value):
         masks.append(call.add("cast", [whole], {"dtype": "bool"}, suffix="mask", dtype="bool"))

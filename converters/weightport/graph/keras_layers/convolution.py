@@ -21,8 +21,7 @@ def conv(call: Call) -> Nested:
 @translates("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise_conv(call: Call) -> Nested:
     """A convolution of every channel for itself."""
-    weights = call.own_weights("depthwise_kernel", "kernel", "bias")
-    weights = {"depthwise_kernel" if name == "kernel" else name: tensor for name, tensor in weights.items()}
+    weights = call.own_weights("depthwise_kernel", "bias")
     y = call.add("depthwise_conv", [call.x], convolution_settings(call), weights=weights)
     return call.activated(y, call.config.get("activation"))
 
@@ -30,7 +29,7 @@ def depthwise_conv(call: Call) -> Nested:
 @translates("SeparableConv1D", "SeparableConv2D")
 def separable_conv(call: Call) -> Nested:
     """A depthwise convolution, then one of single points."""
-    found = call.own_weights("depthwise_kernel", "pointwise_kernel", "bias")
+    found = call.own_weights("pointwise_kernel", "depthwise_kernel", "bias")
     settings = convolution_settings(call)
     depthwise = {"depthwise_kernel": found["depthwise_kernel"]}
     middle = call.add("depthwise_conv", [call.x], settings, weights=depthwise, suffix="depthwise")

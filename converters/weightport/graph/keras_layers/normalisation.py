@@ -14,7 +14,7 @@ def batch_norm(call: Call) -> Nested:
     axes = _axes(call, x.rank)
     if len(axes) != 1:
         raise call.refused(f"normalises the axes {axes} together; only one axis is supported")
-    weights = call.own_weights("gamma", "beta", "moving_mean", "moving_variance")
+    weights = call.own_weights("moving_mean", "moving_variance", "gamma", "beta")
     layout = call.weights.layout(call.name, "batch_norm")
     return call.add("batch_norm", [x], {"axis": axes[0], "epsilon": _epsilon(call)}, weights=weights, layout=layout)
 
@@ -26,7 +26,7 @@ def layer_norm(call: Call) -> Nested:
     if call.config.get("rms_scaling"):
         raise call.refused("rms_scaling is not supported")
     settings = {"axes": _axes(call, x.rank), "epsilon": _epsilon(call)}
-    return call.add("layer_norm", [x], settings, weights=call.own_weights("gamma", "beta"))
+    return call.add("layer_norm", [x], settings, weights=call.optional_weights("gamma", "beta"))
 
 
 @translates("RMSNormalization")
@@ -34,7 +34,7 @@ def rms_norm(call: Call) -> Nested:
     """By the root of the mean square."""
     x = call.x
     settings = {"axes": _axes(call, x.rank), "epsilon": call.config.get("epsilon", 1e-6)}
-    return call.add("rms_norm", [x], settings, weights=call.own_weights("scale"))
+    return call.add("rms_norm", [x], settings, weights=call.optional_weights("scale"))
 
 
 @translates("GroupNormalization")
@@ -45,7 +45,7 @@ def group_norm(call: Call) -> Nested:
     channels = x.shape[axis]
     groups = call.config.get("groups", 32)
     settings = {"axis": axis, "groups": channels if groups == -1 else groups, "epsilon": _epsilon(call)}
-    return call.add("group_norm", [x], settings, weights=call.own_weights("gamma", "beta"))
+    return call.add("group_norm", [x], settings, weights=call.optional_weights("gamma", "beta"))
 
 
 @translates("UnitNormalization")

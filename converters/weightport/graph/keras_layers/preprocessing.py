@@ -25,7 +25,8 @@ def normalization(call: Call) -> Nested:
     axis: Any = call.config.get("axis", -1)
     axes = [] if axis is None else [one % x.rank for one in ([axis] if isinstance(axis, int) else axis)]
     settings = {"axes": tuple(sorted(axes)), "invert": bool(call.config.get("invert"))}
-    weights = call.own_weights("mean", "variance")
+    weights = call.optional_weights("mean", "variance")
+    call.builder.bookkeeping += call.optional_weights("count").values()
     if not weights:
         settings["mean"], settings["variance"] = (_numbers(call.config.get(key)) for key in ("mean", "variance"))
     return call.add("standardize", [x], settings, weights=weights)

@@ -9,8 +9,9 @@ from typing import Any
 from ...frameworks._keras_activations import activation_name
 from ...frameworks._keras_config import Entry, joined
 from ..activations import known_activation
-from ..keras_call import Call, Nested, flat, translates
+from ..keras_call import KERAS_3, Call, Nested, flat, translates
 from ..operations import Value
+from .convolution import is_channels_first, many
 
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 KIND_OF_CLASS = {**_KINDS, **{f"{name}Cell": kind for name, kind in _KINDS.items()}}
@@ -56,6 +57,35 @@ def _stack(call: Call, cells: Sequence[Entry], names: Sequence[str]) -> Nested:
         x, ends = outputs[0], [*ends, *outputs[1:]]
         steps = steps.turned_mask(call) if index == 0 else steps
     return steps.results(call, (outputs[0], *ends))
+
+
+@translates("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+def conv_lstm(call: Call) -> Nested:
+    """An LSTM whose products are convolutions."""
+    steps, config = Steps.of(call), call.config
+    if steps.mask is not None:
+        raise call.refused("a mask is not supported")
+    rank = call.x.rank - 3
+    named = {"activation": config.get("activation"), "recurrent_activation": config.get("recurrent_activation")}
+    settings = {
+        **{key: known_activation(activation_name(said, KERAS_3), call.name) for key, said in named.items()},
+        "units": config["filters"],
+        "strides": many(config.get("strides", 1), rank),
+        "dilation": many(config.get("dilation_rate", 1), rank),
+        "padding": str(config.get("padding", "valid")).lower(),
+        "channels_first": is_channels_first(config),
+        "direction": "backwards" if steps.backwards else "forward",
+        "return_sequences": steps.return_sequences,
+        "return_state": True,
+    }
+    if steps.stateful:
+        raise call.refused("its states cannot be kept between calls")
+    weights = call.own_weights(*WEIGHTS)
+    ends = [f"last_{name}" for name in STATE_NAMES["lstm"]]
+    layout = call.weights.layout(call.name, "conv_lstm")
+    return steps.results(
+        call, call.add_all("conv_lstm", [steps.x, *steps.states], settings, weights=weights, layout=layout, ends=ends)
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +183,7 @@ def cell_settings(call: Call, entry: Entry) -> dict[str, Any]:
     if kind != "rnn":
         named["recurrent_activation"] = config.get("recurrent_activation", "sigmoid")
     for key, said in named.items():
-        settings[key] = known_activation(activation_name(said, call.major), call.name)
+        settings[key] = known_activation(activation_name(said, KERAS_3), call.name)
     if kind == "lstm":
         settings["cell_activation"] = settings["activation"]
     if kind == "gru":

@@ -19,7 +19,8 @@ def bidirectional(call: Call) -> Nested:
     forward = call.entry.inner("layer")
     if forward is None:
         raise call.refused("its config has no layer")
-    backward = call.entry.inner("backward_layer") or _turned(forward)
+    backward = _zeroing(call.entry.inner("backward_layer") or _turned(forward))
+    forward = _zeroing(forward)
     merge_mode = call.config.get("merge_mode", "concat") or "none"
     if forward.class_name in KIND_OF_CLASS and _are_alike(call, forward, backward):
         return _in_one(call, forward, merge_mode)
@@ -96,7 +97,12 @@ def _given(call: Call, steps: Steps, outputs: tuple[Value, ...], states: tuple[V
 
 def _turned(entry: Entry) -> Entry:
     """The layer that Bidirectional makes of a copy for the other direction."""
-    return replace(entry, config={**entry.config, "go_backwards": not entry.config.get("go_backwards", False)})
+    return replace(entry, config={**entry.config, "go_backwards": True})
+
+
+def _zeroing(entry: Entry) -> Entry:
+    """The layer as Bidirectional sets it: masked steps of a sequence give zeros, whatever its own config says."""
+    return replace(entry, config={**entry.config, "zero_output_for_mask": bool(entry.config.get("return_sequences"))})
 
 
 def _are_alike(call: Call, one: Entry, other: Entry) -> bool:

@@ -1,0 +1,131 @@
+"""A model that runs on the other side, built from the graph of the source: read, write, and say what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TypeAlias
+
+from ..checkpoint import Checkpoint, Setting
+from ..errors import RefusedError
+from ..plan import EXACT, LayerPlan, Plan
+from ..report import LayerReport, Report
+from ..staging import staged
+from .operations import Graph, Operation
+
+METADATA_KEY = "weightport"
+
+Reader: TypeAlias = Callable[[Checkpoint], Graph]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a writer wrote: the plans of the layers that went through one, and the names of the tensors."""
+
+    plans: tuple[LayerPlan, ...]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be written. ``path`` is None for a dry run: everything is done but the writing."""
+
+    graph: Graph
+    checkpoint: Checkpoint
+    path: Path | None
+    opset: int | None
+    metadata: Mapping[str, str]
+
+
+Writer: TypeAlias = Callable[[Order], Written]
+
+
+def build_model(
+    source: Checkpoint,
+    target: Path,
+    frameworks: tuple[str, str],
+    read: Reader,
+    write: Writer,
+    *,
+    opset: int | None,
+    dry_run: bool,
+    overwrite: bool,
+    may_stay: Callable[[str], bool],
+) -> Report:
+    """Write the source's whole model to ``target``; ``frameworks`` are those of the source and of the target.
+
+    Raises RefusedError where the source does not say what it computes, or the target cannot express it."""
+    graph = read(source)
+    _refuse_unused(graph, source, may_stay)
+    metadata = _metadata(graph, frameworks[0])
+    if dry_run:
+        written = write(Order(graph, source, None, opset, metadata))
+    else:
+        with staged(target, overwrite=overwrite) as path:
+            written = write(Order(graph, source, path, opset, metadata))
+    report = _report(graph, source, str(target), frameworks, written)
+    report.written = not dry_run
+    return report
+
+
+def _report(graph: Graph, source: Checkpoint, target: str, frameworks: tuple[str, str], written: Written) -> Report:
+    used = {name for operation in graph.operations for name in operation.weights.values()}
+    plans = {plan.sources[0]: plan for plan in written.plans}
+    layers = {one.layer: one for one in graph.operations if one.weights}
+    return Report(
+        source=source.contents.origin,
+        target=target,
+        source_framework=frameworks[0],
+        target_framework=frameworks[1],
+        layers=tuple(_layer_report(operation, plans.get(name)) for name, operation in layers.items()),
+        plan=Plan(tuple(plans.values())),
+        carried=written.tensors,
+        unused=tuple(_unused(graph, source)),
+        skipped={**source.structure.skipped, **dict.fromkeys(graph.bookkeeping, "bookkeeping")},
+        elements=sum(prod(source.tensors[name].shape) for name in used),
+        notes=graph.notes,
+    )
+
+
+def _layer_report(operation: Operation, plan: LayerPlan | None) -> LayerReport:
+    folds = [move.what for tensor in plan.tensors for move in tensor.moves if move.folds] if plan else []
+    return LayerReport(
+        kind=operation.kind,
+        sources=(operation.layer,),
+        targets=(operation.layer,),
+        paired_by="graph",
+        verdict=plan.verdict if plan else EXACT,
+        folded=tuple(folds),
+        notes=plan.notes if plan else (),
+    )
+
+
+def _plain(operation: Operation) -> dict[str, Setting]:
+    """Those of the operation's settings that are numbers and words."""
+    return {key: value for key, value in operation.settings.items() if isinstance(value, bool | int | float | str)}
+
+
+def _metadata(graph: Graph, framework: str) -> dict[str, str]:
+    """Where the model came from, for formats that have a place for text."""
+    layers = {one.layer: {"kind": one.kind, "settings": _plain(one)} for one in graph.operations if one.weights}
+    return {METADATA_KEY: json.dumps({"source": framework, "layers": layers})}
+
+
+def _unused(graph: Graph, source: Checkpoint) -> list[str]:
+    """The weights that no operation takes. What counts training steps or keeps states between calls is none."""
+    used = {name for operation in graph.operations for name in operation.weights.values()}
+    known = {*used, *source.structure.skipped, *graph.bookkeeping}
+    return [name for name in source.tensors if name not in known]
+
+
+def _refuse_unused(graph: Graph, source: Checkpoint, may_stay: Callable[[str], bool]) -> None:
+    problems = [f"unused: {name}" for name in _unused(graph, source) if not may_stay(name)]
+    if problems:
+        raise RefusedError(
+            f"{source.contents.origin} has weights that its model does not use; --allow-unused takes patterns of those "
+            "that do not matter",
+            problems,
+        )

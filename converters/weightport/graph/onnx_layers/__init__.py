@@ -1,0 +1,1 @@
+"""ONNX emitters, by family: each function writes one kind of operation as nodes."""
