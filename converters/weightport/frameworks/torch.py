@@ -53,7 +53,7 @@ def structure(contents: Contents) -> Structure:
         module, _, tensor = name.rpartition(".")
         modules.setdefault(module, {})[tensor] = name
     modules = attention.with_output_projections(modules)
-    described = contents.description.get("modules", {})
+    described = contents.description.get("modules")
     layers, unknown = [], {}
     for module, tensors in modules.items():
         layer = _described_layer(module, tensors, described, contents) or _named_layer(module, tensors, contents)
@@ -157,10 +157,10 @@ def _recurrent_layer(module: str, tensors: Mapping[str, str], shapes: Mapping[st
 
 
 def _described_layer(
-    module: str, tensors: Mapping[str, str], described: Mapping[str, Any], contents: Contents
+    module: str, tensors: Mapping[str, str], described: Mapping[str, Any] | None, contents: Contents
 ) -> Layer | str | None:
     """The layer of a live module, whose type is known."""
-    if not described:
+    if described is None:
         return None
     description = described.get(module)
     if description is None and attention.kind_of(_shapes(tensors, contents)):
