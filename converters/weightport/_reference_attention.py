@@ -58,7 +58,7 @@ def attention(layers: Layers, settings: Settings, inputs: Array) -> Array:
 def additive_attention(layers: Layers, settings: Settings, inputs: Array) -> Array:
     """Bahdanau et al. 2014, arXiv:1409.0473: the scores are the sums of scale x tanh(q + k), scale (feature);
     x (batch, time, 3 x feature), or (batch, time, feature) where the inputs are all three."""
-    scale = layers[0]["scale"]
+    scale = layers[0].get("scale", np.ones(inputs.shape[-1] // 3))
     query, key, value = _three(inputs, [len(scale)] * 3)
     scores = (scale * np.tanh(_sums(query, key))).sum(axis=-1)
     return np.asarray(softmax(scores) @ value)

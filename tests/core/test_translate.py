@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given, reject, settings
 from hypothesis import strategies as st
 
 import weightport as wp
@@ -149,7 +149,9 @@ def carry(source: View, target: View, arrays: Mapping[str, np.ndarray]) -> tuple
     return made, plan.layers[0].verdict
 
 
-LAYOUTS = [layout for layout in all_layouts().values() if layout.kind.name not in {"embedding", "layer_norm"}]
+KINDS = {"lstm", "gru", "rnn", "mgu", "conv_lstm", "dense", "conv", "batch_norm", "multi_head_attention"}
+"""Those whose layouts differ by more than names, and whose inputs follow from their sizes."""
+LAYOUTS = [layout for layout in all_layouts().values() if layout.kind.name in KINDS]
 
 
 @st.composite
@@ -191,9 +193,10 @@ def pairs_of_layers(draw: st.DrawFn) -> tuple[View, Layout, dict[str, Any]]:
         stacked = [upper if layer else sizes for layer in range(held.get("layer", 1))]
         try:
             return view_for(source, [*usual, *rare], held, stacked, stated), target, stated
-        except RefusedError:
-            continue
-    raise AssertionError(f"{source.name} holds not even one layer")
+        except RefusedError as error:
+            refusal = str(error)
+    assert re.search("has one size|cannot hold parts", refusal), f"{source.name} holds not even one layer"
+    return reject()  # of sizes that this framework has not
 
 
 def inputs_for(view: View, values: Any) -> np.ndarray:
@@ -204,8 +207,6 @@ def inputs_for(view: View, values: Any) -> np.ndarray:
     features = {
         "batch_norm": ("channel",),
         "multi_head_attention": ("query_in", "key_in", "value_in"),
-        "attention": ("feature",) * 3,
-        "additive_attention": ("feature",) * 3,
     }
     return values((BATCH, *leading, sum(sizes[axis] for axis in features.get(kind, ("in",)))), 99)
 
@@ -243,7 +244,9 @@ def test_any_layer_in_any_layout_becomes_the_same_mathematics_in_any_other(
     again, verdict_back = carry(goal, source, carried)
     event(f"{verdict}, {verdict_back} back")
     if verdict == verdict_back == "exact":
-        assert all(np.array_equal(again[name].view("u8"), arrays[name].view("u8")) for name in arrays)
+        incidental = {role.name for role in source.layout.kind.roles.values() if role.incidental}
+        kept = {block.tensor for block in source.blocks if block.role not in incidental}
+        assert all(np.array_equal(again[name].view("u8"), arrays[name].view("u8")) for name in kept & arrays.keys())
 
 
 # What does not translate.
