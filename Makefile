@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL  := fixtures/keras/netra-transliterate/bi_gru_attention_khmer_transliterator.keras
 OUT    := demo-output
 
-.PHONY: demo test lint docs benchmark clean
+.PHONY: demo test lint docs benchmark fuzz clean
 
 demo: .venv/demo-ready
 	rm -rf $(OUT) && mkdir $(OUT)
@@ -27,6 +27,10 @@ docs: .venv/demo-ready
 benchmark: .venv/test-ready
 	.venv/bin/python tests/benchmarks/copies.py
 	.venv/bin/python tests/benchmarks/conversions.py
+
+# make fuzz MINUTES=60; one reader alone: .venv/bin/python tests/hostile/fuzz.py --reader onnx
+fuzz: .venv/test-ready
+	.venv/bin/python tests/hostile/fuzz.py --minutes $(or $(MINUTES),10)
 
 clean:
 	rm -rf .venv $(OUT)

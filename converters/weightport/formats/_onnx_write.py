@@ -5,6 +5,7 @@ Nothing but the pieces' places is held in memory; each tensor is made in the fil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..checkpoint import Array, DType, LazyTensor, Output
 from ..errors import RefusedError
+from ..staging import companion_names
 from ._mapping import allocate, map_output
 from ._onnx_directory import Copy, Directory, Fill, Piece, Span, assemble
 from ._onnx_tensor import DATA_LOCATION, DATA_TYPE, DIMS, EXTERNAL_DATA, NAME, Place, Source, StoredTensor
@@ -80,10 +82,10 @@ def rewrite_file(
 
     Raises RefusedError where the graph has no place for a tensor."""
     new = _new_tensors(tensors, source, directory)
-    data_path = path.with_name(f"{path.name}.data")
     placements = dict(_place(wire, source, directory, new, INLINE_LIMIT))
-    pieces = _pieces(directory, placements, metadata, data_path.name)
     outside = [placement for placement in placements.values() if placement.offset is not None]
+    data_path = path.with_name(_data_name(path))
+    pieces = _pieces(directory, placements, metadata, data_path.name)
     if outside:
         allocate(data_path, (outside[-1].offset or 0) + outside[-1].fill.size)
     for placement in outside:
@@ -96,6 +98,11 @@ def rewrite_file(
             else:
                 file.writelines(_chunks(wire, piece))
     _fill_inline(pieces, partial(map_output, path))
+
+
+def _data_name(path: Path) -> str:
+    (name,) = companion_names(path, lambda mark: [f"{path.name}{mark}.data"], rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return name
 
 
 def rewrite_bytes(wire: Wire, source: Source, directory: Directory, tensors: Sequence[Output]) -> bytes:

@@ -6,12 +6,14 @@ Source: huggingface_hub/serialization/_torch.py (the convention has no specifica
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 
 from ..checkpoint import Output
 from ..errors import CheckpointError
+from ..staging import companion_names
 from ._safetensors_header import MAX_SHOWN, Header, parse_json, read_header
 
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -49,10 +51,14 @@ def split(tensors: Sequence[Output], shard_bytes: int) -> list[list[Output]]:
     return shards
 
 
-def shard_names(index: Path, count: int) -> Iterator[str]:
+def shard_names(index: Path, count: int) -> Sequence[str]:
     """``model-00001-of-00003.safetensors`` and so on, for ``model.safetensors.index.json``."""
     stem = index.name.removesuffix(INDEX_SUFFIX) or "model"
-    return (f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1))
+
+    def named(mark: str) -> list[str]:
+        return [f"{stem}{mark}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+
+    return companion_names(index, named, rf"{re.escape(stem)}(\.\d+)?-\d{{5}}-of-\d{{5}}\.safetensors")
 
 
 def index_text(shards: Mapping[str, Sequence[Output]]) -> str:
