@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .opening import open_checkpoint as open
     from .parity.result import Parity
     from .parity.verification import verify
+    from .proposal import propose_mapping
     from .report import Report
     from .translation import translate
 
@@ -47,6 +48,7 @@ _HOMES = {
     "diff": "comparison",
     "edit": "editing",
     "open": "opening",
+    "propose_mapping": "proposal",
     "register_layer": "graph.custom",
     "translate": "translation",
     "verify": "parity.verification",
@@ -67,6 +69,7 @@ __all__ = [
     "diff",
     "edit",
     "open",
+    "propose_mapping",
     "register_layer",
     "translate",
     "verify",

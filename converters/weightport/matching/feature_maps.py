@@ -100,8 +100,8 @@ def agree(
     notes = []
     _refuse_others(source, target, axes)
     for axis in axes:
-        if axis not in source.lengths or axis not in target.lengths:
-            continue
+        if axis not in source.lengths or source.lengths[axis] != target.lengths.get(axis):
+            continue  # what does not fit is told with the sizes
         found = _given(source, target, axis, given[axis]) if axis in given else _found(source, target, axis)
         if found is None or found[0].order == found[1].order:
             continue

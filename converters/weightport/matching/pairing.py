@@ -47,6 +47,13 @@ class Pairing:
 
     pairs: list[Pair] = field(default_factory=list)
     ambiguities: list[Ambiguity] = field(default_factory=list)
+    undecided: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+
+    def leave_open(self, ambiguity: Ambiguity) -> None:
+        """Leave these layers to the user."""
+        self.ambiguities.append(ambiguity)
+        self.undecided[0].update(layer.name for layer in ambiguity.sources)
+        self.undecided[1].update(layer.name for layer in ambiguity.targets)
 
 
 def pairing_of(source: Side, target: Side, given: Sequence[tuple[str, str]]) -> Pairing:
@@ -110,14 +117,14 @@ def _of_kind(source: Side, target: Side, kind: str, found: Pairing, by_order: li
     """Pair what is left of one kind: shapes say what can go where; words, numbers and order settle the rest.
 
     Pairs that rest on order alone are added to ``by_order``, group by group: other pairs may speak against them."""
-    sources = [layer for layer in source.free.values() if kind in layer.kinds]
-    targets = [layer for layer in target.free.values() if kind in layer.kinds]
+    sources = [one for one in source.free.values() if kind in one.kinds and one.name not in found.undecided[0]]
+    targets = [one for one in target.free.values() if kind in one.kinds and one.name not in found.undecided[1]]
     if not sources or not targets:
         return
     stacks = _stacks(source, target, kind, sources, targets)
     if stacks and _stacks_contradict(stacks):
         why = "their names point another way than their order"
-        found.ambiguities.append(Ambiguity(kind, tuple(sources), tuple(targets), why))
+        found.leave_open(Ambiguity(kind, tuple(sources), tuple(targets), why))
     elif stacks:
         found.pairs += [_take(source, target, pair) for pair in stacks]
     else:
@@ -129,7 +136,7 @@ def _of_kind(source: Side, target: Side, kind: str, found: Pairing, by_order: li
             by_order.append([pair for pair in pairs if _by_order(pair)])
             if assignment.open_ours:
                 open_ends = tuple(assignment.open_ours), tuple(assignment.open_theirs)
-                found.ambiguities.append(Ambiguity(kind, *open_ends, assignment.why))
+                found.leave_open(Ambiguity(kind, *open_ends, assignment.why))
 
 
 def _by_order(pair: Pair) -> bool:
@@ -145,7 +152,7 @@ def _settle_orders(source: Side, target: Side, found: Pairing, by_order: Sequenc
             continue
         sources, targets = tuple(p.sources[0] for p in pairs), tuple(p.targets[0] for p in pairs)
         why = "the layers around them stand in another order"
-        found.ambiguities.append(Ambiguity(pairs[0].kind, sources, targets, why))
+        found.leave_open(Ambiguity(pairs[0].kind, sources, targets, why))
         source.free |= {layer.name: layer for layer in sources}
         target.free |= {layer.name: layer for layer in targets}
 
