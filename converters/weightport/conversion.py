@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import Checkpoint, DType, Layer, Output, Setting
+from .coverage import coverage_of
 from .engine import settle
 from .errors import RefusedError, UsageError
 from .flattening import flattened_view_for
 from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
 from .keras_upgrade import ALLOWED, Upgrade, upgrade
+from .layer_pairs import LayerSide
 from .layouts import Layout, layout_named
 from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
@@ -30,7 +32,8 @@ from .outputs import Progress, SameTensor, outputs
 from .plan import LayerPlan, Plan
 from .planner import Part, is_floating, plan_layer
 from .report import LayerReport, Report
-from .settings import apart_settings, differing, unsupported
+from .setting_differences import settings_differences
+from .settings import apart_settings, unsupported
 from .shards import byte_size, sharded_format
 from .staging import refuse_existing, staged
 from .translation import target_roles
@@ -260,7 +263,7 @@ def _pair_layers(
     plan = plan_layer(
         sources, targets, {**settings, **targets[0].view.settings}, lambda name: job.source.tensors[name].dtype, dtype
     )
-    differs = [] if target is None else differing(pair.sources[0], pair.targets[0], layout.kind.settings)
+    differs = () if target is None else _differences((source, pair.sources, sources), (target, pair.targets, targets))
     report = LayerReport(
         kind=pair.kind,
         sources=tuple(layer.name for layer in pair.sources),
@@ -269,9 +272,19 @@ def _pair_layers(
         verdict=plan.verdict,
         notes=(*pair.notes, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
         settings=_stated(layout, pair.sources[0], settings),
-        differs=tuple(differs),
+        differs=differs,
     )
     return _PairedLayer(pair, plan, report)
+
+
+def _differences(*ends: tuple[Side, tuple[Layer, ...], Sequence[Part]]) -> tuple[str, ...]:
+    """The settings that both sides state and that mean different things, with what to do about each."""
+    ours, theirs = (
+        LayerSide(side.checkpoint, parts[0].view.layout.kind, layers, tuple(parts)) for side, layers, parts in ends
+    )
+    found = settings_differences(ours, theirs)
+    texts = [f"{one.name} is {one.a} in the source, {one.b} in the target" for one in found]
+    return tuple(f"{text}: {one.advice}" if one.advice else text for text, one in zip(texts, found, strict=True))
 
 
 def _stated(layout: Layout, source: Layer, settings: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -325,6 +338,14 @@ def _report(job: _Job, layers: Sequence[_PairedLayer], same: Sequence[SameTensor
     skipped = job.source.structure.skipped
     goal = job.template
     unfilled = [n for n in goal.tensors if n not in filled and n not in goal.structure.skipped] if goal else []
+    unused = [name for name in job.source.tensors if name not in used and name not in skipped]
+    coverage = coverage_of(
+        plan.tensors,
+        [tensor.shape for tensor in same],
+        job.source.tensors,
+        goal.tensors if goal else {},
+        (unused, skipped, unfilled),
+    )
     return Report(
         source=job.source.contents.origin,
         target=job.target_name,
@@ -333,10 +354,11 @@ def _report(job: _Job, layers: Sequence[_PairedLayer], same: Sequence[SameTensor
         layers=tuple(_settled(layer.report, settled) for layer, settled in zip(layers, plan.layers, strict=True)),
         plan=plan,
         carried=tuple(sorted(filled)),
-        unused=tuple(name for name in job.source.tensors if name not in used and name not in skipped),
+        unused=tuple(unused),
         unfilled=tuple(unfilled),
         skipped=skipped,
         elements=sum(prod(shape) for shape in [*(t.shape for t in plan.tensors), *(t.shape for t in same)]),
+        coverage=coverage,
     )
 
 

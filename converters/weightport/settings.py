@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from .checkpoint import Layer, Setting
+from .checkpoint import Setting
 from .layouts import Layout
 
 
@@ -36,16 +36,6 @@ def _problems(layout: Layout, settings: Mapping[str, Setting]) -> Iterator[tuple
     for name, other in layout.ties.items():
         if name in settings and other in settings and settings[name] != settings[other]:
             yield name, f"{name} is {settings[name]} and {other} {settings[other]}; {layout.name} has one for both"
-
-
-def differing(source: Layer, target: Layer, kind: Mapping[str, Setting]) -> list[str]:
-    """One line for each setting that both sides state and state differently."""
-    both = [name for name in kind if name in source.settings and name in target.settings]
-    return [
-        f"{name} is {source.settings[name]} in the source, {target.settings[name]} in the target"
-        for name in both
-        if source.settings[name] != target.settings[name]
-    ]
 
 
 def apart_settings(layout: Layout) -> set[str]:

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint, Setting
+from .coverage import Coverage
 from .errors import printable
 from .explain import Cell, Explanation, Picture, Step
 from .inspection import BlockInfo, LayerInfo
@@ -56,7 +57,7 @@ def show_report(out: Console, report: Report) -> None:
     if report.layers:
         table = new_table("layer", "kind", "becomes", "paired by", "verdict", "remarks")
         for layer in report.layers:
-            remarks = [*layer.notes, *layer.differs, *_folded(layer.folded)]
+            remarks = [*layer.notes, *_folded(layer.folded)]
             verdict = f"[green]{layer.verdict}[/]" if layer.verdict == EXACT else f"[yellow]{layer.verdict}[/]"
             sources, targets = " + ".join(layer.sources), " + ".join(layer.targets)
             table.add_row(
@@ -64,7 +65,6 @@ def show_report(out: Console, report: Report) -> None:
             )
         out.print(table)
     _show_settings(out, report)
-    out.print(f"{len(report.carried)} tensors, {report.elements:,} values carried")
     for note in report.notes:
         out.print(escape(note))
     for reason, names in by_reason(report.skipped).items():
@@ -74,6 +74,11 @@ def show_report(out: Console, report: Report) -> None:
             out.print(f"{title}, as allowed: {escape(', '.join(listed))}")
     for name, count in report.nan.items():
         out.print(f"[yellow]{escape(name)} has {count} NaN, carried as they are[/]")
+    if report.disagreements:
+        out.print("Settings that must agree between the two models and do not:")
+    for line in report.disagreements:
+        out.print(f"[yellow]  {escape(line)}[/]")
+    out.print(f"Coverage: {_coverage(report.coverage)}")
 
 
 def show_plan(out: Console, plan: Plan) -> None:
@@ -256,6 +261,15 @@ def _value(value: Setting) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _coverage(coverage: Coverage) -> str:
+    """What became of every tensor, in tensors and in values."""
+    carried = f"{coverage.carried.tensors} tensors with {coverage.carried.elements:,} values carried"
+    shares = [(coverage.folded, "folded"), (coverage.unused, "unused"), (coverage.unfilled, "unfilled")]
+    if coverage.constant.tensors:
+        shares.insert(1, (coverage.constant, "filled with a constant"))
+    return ", ".join([carried, *(f"{share.tensors} ({share.elements:,}) {what}" for share, what in shares)])
 
 
 def _folded(blocks: Sequence[str]) -> list[str]:
