@@ -26,6 +26,9 @@ TITLES = {
     "additive_attention": "Additive attention",
     "group_norm": "Group and instance normalisation",
     "rms_norm": "Normalisation by the root mean square",
+    "conv_transpose": "Transposed convolution",
+    "prelu": "PReLU",
+    "bilinear": "Bilinear",
 }
 
 INTRODUCTION = """\

@@ -5,7 +5,7 @@ Every function takes the layers' weights by role, the settings and the inputs; c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from .errors import LayoutError, UsageError
 
 Layers = Sequence[Mapping[str, Array]]
 Settings = Mapping[str, Setting]
+
+_COMBINED: Mapping[str, Callable[[Array], Array]] = {
+    "none": lambda rows: rows,
+    "sum": lambda rows: np.asarray(rows.sum(axis=-2)),
+    "mean": lambda rows: np.asarray(rows.mean(axis=-2)),
+    "max": lambda rows: np.asarray(rows.max(axis=-2)),
+}
 
 
 def dense(layers: Layers, settings: Settings, inputs: Array) -> Array:
@@ -58,6 +65,76 @@ def convolve(
     return total.reshape(*total.shape[:-2], -1)
 
 
+def conv_transpose(layers: Layers, settings: Settings, inputs: Array) -> Array:
+    """Each input spreads its product with the kernel from place ``stride x i`` on, the kernel not turned round; then
+    the ends are cut off. x (batch, *space, in), W (in, out of a group, *kernel), b (channel).
+
+    As torch.nn.ConvTranspose2d, keras.layers.Conv2DTranspose and ONNX' ConvTranspose."""
+    weight, groups = layers[0]["weight"], int(_number(settings, "groups"))
+    check_channels(inputs, len(weight))
+    kernel, space = weight.shape[2:], inputs.shape[1:-1]
+    steps = _each(settings["strides"], len(kernel), "strides")
+    spread = _each(settings["dilation"], len(kernel), "dilation")
+    whole = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(space, steps, spread, kernel, strict=True)]
+    grouped = inputs.reshape(*inputs.shape[:-1], groups, -1)
+    by_group = weight.reshape(groups, -1, *weight.shape[1:])
+    total = np.zeros((len(inputs), *whole, groups, weight.shape[1]))
+    for place in np.ndindex(*kernel):
+        seen = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, n, s in zip(place, spread, space, steps, strict=True)
+        )
+        total[(slice(None), *seen)] += np.einsum("b...gi,gio->b...go", grouped, by_group[(..., *place)])
+    kept = _kept(total.reshape(*total.shape[:-2], -1), settings, space, steps)
+    return activation(settings["activation"])(kept + layers[0].get("bias", 0.0))
+
+
+def _kept(total: Array, settings: Settings, space: Sequence[int], steps: Sequence[int]) -> Array:
+    """What a transposed convolution keeps of the sum that all inputs spread; beyond its ends there are zeros."""
+    padding, extra = settings["padding"], settings["output_padding"]
+    named = isinstance(padding, str)
+    ends = [(0, 0)] * len(space) if named else _margins(padding, space, steps, steps)
+    added = [extra] * len(space) if extra == "fill" else _each(extra, len(space), "output_padding")
+    for axis, (size, step) in enumerate(zip(space, steps, strict=True), start=1):
+        start, kept = _window(padding if named else ends[axis - 1], added[axis - 1], total.shape[axis], size, step)
+        missing = max(start + kept - total.shape[axis], 0)
+        filled = np.pad(total, [(0, missing if other == axis else 0) for other in range(total.ndim)])
+        total = np.take(filled, range(start, start + kept), axis=axis)
+    return total
+
+
+def _window(padding: Setting | tuple[int, int], added: Setting, whole: int, size: int, step: int) -> tuple[int, int]:
+    """Where what is kept of one axis begins, and how long it is (keras/src/backend/common/backend_utils.py)."""
+    fill = added == "fill"
+    more = added if isinstance(added, int) else 0
+    if padding == "same":
+        reach = whole - (size - 1) * step
+        kept = size * step if fill else whole - 2 * (reach // 2) + more
+        return max(whole - kept, 0) // 2, kept
+    if isinstance(padding, tuple):
+        return padding[0], whole - sum(padding) + more
+    return 0, max(whole, size * step) if fill else whole + more
+
+
+def prelu(layers: Layers, settings: Settings, inputs: Array) -> Array:
+    """x where it is positive, slope times x elsewhere; x (..., channel), slope (channel, *space), one for all places
+    along an axis that it does not have.
+
+    He et al. 2015, arXiv:1502.01852."""
+    slope = np.moveaxis(layers[0]["slope"], 0, -1)
+    if slope.shape[-1] != 1:
+        check_channels(inputs, slope.shape[-1])
+    return np.where(inputs > 0, inputs, inputs * slope)
+
+
+def bilinear(layers: Layers, settings: Settings, inputs: Array) -> Array:
+    """``y_o = first W_o second + b_o``; x (..., first + second) has both inputs one after the other, W (out, first,
+    second), b (out), y (..., out). As torch.nn.Bilinear."""
+    weight = layers[0]["weight"]
+    check_channels(inputs, weight.shape[1] + weight.shape[2])
+    first, second = np.split(inputs, [weight.shape[1]], axis=-1)
+    return np.asarray(np.einsum("...i,oij,...j->...o", first, weight, second) + layers[0].get("bias", 0.0))
+
+
 def batch_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
     """As in inference: ``y = (x - mean) / sqrt(variance + epsilon) * scale + bias``; x (..., channel).
 
@@ -89,12 +166,16 @@ def layer_norm(layers: Layers, settings: Settings, inputs: Array) -> Array:
 
 def embedding(layers: Layers, settings: Settings, inputs: Array) -> Array:
     """Row ``x`` of the weight (token, feature), for integers x of any shape; masking hides rows from later layers
-    and does not change them."""
+    and does not change them. ``combine`` makes one row of those of a bag, the last axis of x (torch.nn.EmbeddingBag).
+    """
     weight = layers[0]["weight"]
     tokens = np.asarray(inputs)
     if tokens.size and not (tokens.dtype.kind in "iu" and tokens.min() >= 0 and tokens.max() < len(weight)):
         raise LayoutError(f"an embedding of {len(weight)} tokens needs integers from 0 to {len(weight) - 1}")
-    return np.asarray(weight[tokens])
+    rows, combine = weight[tokens], settings["combine"]
+    if combine not in _COMBINED:
+        raise UsageError(f"no combine {combine!r}; known are {', '.join(_COMBINED)}")
+    return _COMBINED[str(combine)](rows)
 
 
 def check_channels(inputs: Array, channels: int) -> None:

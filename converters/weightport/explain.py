@@ -22,7 +22,18 @@ from .translation import target_roles
 from .views import StoredBlock, View, families_of, view_for
 
 SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "group": 3, "token": 4, "feature": 3}
-SAMPLE |= {"head": 2, "repeat": 1, "key": 2, "value": 2, "query_in": 4, "key_in": 4, "value_in": 4, "output": 4}
+SAMPLE |= {
+    "head": 2,
+    "repeat": 1,
+    "key": 2,
+    "value": 2,
+    "query_in": 4,
+    "key_in": 4,
+    "value_in": 4,
+    "output": 4,
+    "first": 3,
+    "second": 2,
+}
 _SPATIAL_SAMPLE = {"...0": 2, "...state0": 2}
 
 
@@ -123,9 +134,11 @@ def explain(source: str, target: str, **settings: Setting) -> Explanation:
 def sample_view(layout: Layout, settings: Mapping[str, Setting], optional: Iterable[str] = ()) -> View:
     """A small layer with every role that the layout can store; of optional roles those that are named."""
     roles = _stored(layout) - _optional(layout) | set(optional)
-    spatial = any(is_spatial((axis,)) for role in layout.kind.roles.values() for axis in role.axes)
+    free = [axis for role in layout.kind.roles.values() for axis in role.axes if axis not in layout.kind.broadcast]
+    spatial = any(is_spatial((axis,)) for axis in free)
     axes = {axis for role in roles for axis in layout.kind.roles[role].axes if not layout.kind.is_labelled(axis)}
     sizes = {axis: size for axis, size in SAMPLE.items() if axis in axes} | (_SPATIAL_SAMPLE if spatial else {})
+    sizes |= {axis: 1 for axis, factors in layout.equal.items() if not factors and axis in axes}
     for role in roles:
         freed = layout.kind.roles[role].frees
         if freed:
@@ -158,12 +171,14 @@ def _optional(layout: Layout) -> set[str]:
 
 
 def assumed_settings(layout: Layout) -> dict[str, Setting]:
-    """What a picture assumes: of every setting that the tensors depend on, the value of the first that does."""
+    """What a picture assumes: of every setting that the tensors depend on, the value of the first that does, and of
+    those that divide an axis or keep sums apart the usual one."""
     assumed: dict[str, Setting] = {}
     for tensor in layout.tensors:
         for name, value in tensor.when.items():
             assumed.setdefault(name, value)
-    return {**{name: layout.kind.settings[name] for name in apart_settings(layout)}, **assumed}
+    usual = {*apart_settings(layout), *layout.spread.values()}
+    return {**{name: layout.kind.settings[name] for name in usual}, **assumed}
 
 
 def _structural(layout: Layout, chosen: Mapping[str, Setting]) -> dict[str, Setting]:

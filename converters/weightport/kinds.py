@@ -58,8 +58,9 @@ class Kind:
     """A kind of layer as mathematics.
 
     ``equal`` has pairs of sized axes that must agree; ``stacked`` the axes whose size, in every stacked layer after
-    the first, is the product of others (what a layer takes in is what the layer below gives out); ``flattened`` the
-    axes that may run over a feature map, places and channels in one.
+    the first, is the product of others (what a layer takes in is what the layer below gives out); ``broadcast`` has
+    sized axes of which one element stands for all places, and is as none at all; ``flattened`` the axes that may run
+    over a feature map, places and channels in one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Kind:
     counted: frozenset[str]
     equal: Mapping[str, str]
     stacked: Mapping[str, tuple[str, ...]]
+    broadcast: tuple[str, ...]
     roles: Mapping[str, Role]
     settings: Mapping[str, Setting]
     flattened: tuple[str, ...] = ()
@@ -149,7 +151,8 @@ def load_kinds(path: Path) -> Mapping[str, Kind]:
 
 
 def _kind(name: str, table: Table) -> Kind:
-    Table(table.where, table.values, frozenset({"labels", "equal", "stacked", "flattened", "roles", "settings"}))
+    known = ("labels", "equal", "stacked", "broadcast", "flattened", "roles", "settings")
+    Table(table.where, table.values, frozenset(known))
     labels_table = table.table("labels")
     counted = frozenset(axis for axis, value in labels_table.values.items() if value == COUNTED)
     labels = {axis: labels_table.names(axis) for axis in labels_table.values if axis not in counted}
@@ -162,6 +165,7 @@ def _kind(name: str, table: Table) -> Kind:
         counted=counted,
         equal=MappingProxyType({axis: table.table("equal").text(axis) for axis in table.table("equal").values}),
         stacked=MappingProxyType({axis: table.table("stacked").names(axis) for axis in table.table("stacked").values}),
+        broadcast=table.names("broadcast"),
         roles=MappingProxyType({role: _role(role, roles, labels, counted) for role in roles.values}),
         settings=MappingProxyType(dict(table.table("settings").values)),
         flattened=table.names("flattened"),
@@ -224,6 +228,7 @@ def _check_equal(kind: Kind, table: Table) -> None:
         ("equal", {*kind.equal, *kind.equal.values()}),
         ("stacked", set(kind.stacked)),
         ("flattened", set(kind.flattened)),
+        ("broadcast", set(kind.broadcast)),
         ("frees", freed),
     ):
         for axis in named:

@@ -11,13 +11,16 @@ from .checkpoint import Setting
 from .errors import LayoutError
 from .kinds import Kind, Label, Table, all_kinds, read_toml
 from .layouts import ONLY, Layout, PartLayout, Run, TensorLayout
-from .notation import Axes, axis_names, parse_axes
+from .notation import SHARE, Axes, axis_names, parse_axes, whole_axis
 
 VERIFIED = ("recorded", "source")
 _FILE_KEYS = ("title", "verified", "source", "channels")
 CHANNELS = ("first", "last")
 _LAYOUT_KEYS = frozenset(
-    {"kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"}
+    {
+        *("kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"),
+        "spread",
+    }
 )
 _TENSOR_KEYS = frozenset({"when", "dtype", "along", "optional"})
 _PART_KEYS = frozenset({"role", "axes", "memory"})
@@ -61,6 +64,7 @@ def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], 
         lacks=_allowed_values(table, "lacks", frozenset(kind.settings)),
         ties=_pairs(table, "ties", frozenset(kind.settings)),
         equal=_equal(kind, table),
+        spread=_spread(kind, table),
         storage=_allowed_values(table, "storage", None),
         adds=_adds(kind, table),
         negates=frozenset(_labels(kind, "gate", table, "negates")),
@@ -246,14 +250,17 @@ def _counted_place(table: Table, axis: str) -> tuple[int, bool]:
 def _check_axes(kind: Kind, part: PartLayout, outside: Sequence[str], table: Table) -> None:
     """Every axis belongs to the part's role, once; every sized axis and every needed place of the role is there."""
     axes = kind.roles[part.role].axes
-    inside = axis_names(part.dimensions)
+    inside = tuple(dict.fromkeys(map(whole_axis, axis_names(part.dimensions))))
     given = [*inside, *part.fixed, *outside]
+    spread = {whole_axis(name) for name in axis_names(part.dimensions) if SHARE in name}
+    if any(kind.is_labelled(axis) for axis in spread):
+        raise table.fail("axes", f"{min(spread)!r} has labels and cannot be spread over several dimensions")
     for axis in given:
         if axis not in axes:
             raise table.fail("axes", f"{part.role} has no axis {axis!r}; it has {', '.join(axes)}")
         if given.count(axis) > 1:
             raise table.fail("axes", f"{axis!r} is given twice")
-    sized = [axis for axis in axes if not kind.is_labelled(axis) and axis not in inside]
+    sized = [axis for axis in axes if not kind.is_labelled(axis) and axis not in (*inside, *kind.broadcast)]
     if sized:
         raise table.fail("axes", f"{part.role} needs the axis {sized[0]!r}")
     for axis in kind.labelled_axes(part.role):
@@ -330,6 +337,19 @@ def _equal(kind: Kind, table: Table) -> Mapping[str, tuple[str, ...]]:
         if unknown:
             raise pairs.fail(axis, f"unknown name {unknown[0]!r}; known are {', '.join(sorted(known))}")
     return MappingProxyType(factors)
+
+
+def _sized_axes(kind: Kind) -> frozenset[str]:
+    return frozenset(axis for role in kind.roles.values() for axis in role.axes if not kind.is_labelled(axis))
+
+
+def _spread(kind: Kind, table: Table) -> Mapping[str, str]:
+    """The settings that say how large the first share of an axis is."""
+    spread = table.table("spread", _sized_axes(kind))
+    for axis in spread.values:
+        if spread.text(axis) not in kind.settings:
+            raise spread.fail(axis, f"no setting {spread.text(axis)!r}; {kind.name} has {', '.join(kind.settings)}")
+    return MappingProxyType(dict(spread.values))
 
 
 def _adds(kind: Kind, table: Table) -> Mapping[str, Mapping[str, float]]:

@@ -98,8 +98,9 @@ class Layout:
     ways). ``orders`` has the order of each labelled axis that lives inside tensors, ``spellings`` the text of each
     label in names. ``settings`` are the values the framework can express (a setting that is not there is free),
     ``lacks`` values that it cannot, ``ties`` settings that it has one value for; ``equal`` sized axes that
-    are the product of others in it; ``storage`` the values of settings that change the storage only. Mathematics =
-    sign x stored + added constant.
+    are the product of others in it; ``spread`` the setting that is the first share of an axis which stands in several
+    dimensions; ``storage`` the values of settings that change the storage only. Mathematics = sign x stored + added
+    constant.
     ``channels`` says where the channels of a feature map stand when the framework flattens it: ``first`` or ``last``.
     ``verified`` says how the layout is known: ``recorded`` from the running framework or read in its ``source``.
     """
@@ -114,6 +115,7 @@ class Layout:
     lacks: Mapping[str, tuple[Setting, ...]]
     ties: Mapping[str, str]
     equal: Mapping[str, tuple[str, ...]]
+    spread: Mapping[str, str]
     storage: Mapping[str, tuple[Setting, ...]]
     adds: Mapping[str, Mapping[str, float]]
     negates: frozenset[str]

@@ -2,7 +2,9 @@
 
 The notation is einops' own: names, ``( )`` for a group flattened in row-major order, ``1`` for a singleton, ``...``
 for any number of axes (``...state`` for any number of others); and ``(a + b)`` for parts that follow one another along
-one dimension. Syntax and arithmetic only: this module knows no kinds, no frameworks and no arrays.
+one dimension. An axis that stands in dimensions that follow one another is spread over them, the first one slowest:
+``in unit unit`` is an ``in unit`` whose second dimension is written as two.
+Syntax and arithmetic only: this module knows no kinds, no frameworks and no arrays.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from math import prod
 
 from .errors import LayoutError
 
 SPATIAL = "..."
+SHARE = "/"  # unit/0 and unit/1 are what two dimensions have of the axis unit
 _TOKEN = re.compile(r"\s*(\.\.\.[a-z]*|[A-Za-z_][A-Za-z0-9_]*|[1()+])")
 
 Group = tuple[str, ...]
@@ -64,12 +68,43 @@ def parse_axes(text: str) -> Axes:
         raise LayoutError(f"axes {text!r}: more than one concatenation")
     count = len(dimensions[choices[0]]) if choices else 1
     parts = tuple(tuple(groups[min(part, len(groups) - 1)] for groups in dimensions) for part in range(count))
+    if count == 1:
+        parts = (_spread(parts[0]),)
     for part in parts:
-        names = axis_names(part)
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = _stand_twice(axis_names(part))
         if twice:
             raise LayoutError(f"axes {text!r}: {', '.join(twice)} stands twice")
     return Axes(parts, choices[0] if choices else 0)
+
+
+def _spread(dimensions: Dimensions) -> Dimensions:
+    """Tell the shares of an axis apart that ends one dimension and begins the next."""
+    spread = list(dimensions)
+    for index in range(len(spread) - 1):
+        one, other = spread[index], spread[index + 1]
+        if one and other and whole_axis(one[-1]) == other[0] and not is_spatial(other[:1]):
+            axis, share = other[0], int(one[-1].partition(SHARE)[2] or 0)
+            spread[index] = (*one[:-1], f"{axis}{SHARE}{share}")
+            spread[index + 1] = (f"{axis}{SHARE}{share + 1}", *other[1:])
+    return tuple(spread)
+
+
+def _stand_twice(names: Sequence[str]) -> list[str]:
+    """The axes that are named twice and are not spread over dimensions that follow one another."""
+    runs = [axis for axis, _ in groupby(names, key=whole_axis)]
+    spread = {whole_axis(name) for name in names if SHARE in name}
+    again = [name for name in names if names.count(name) > 1 or name in spread]
+    return sorted({*(axis for axis in runs if runs.count(axis) > 1), *map(whole_axis, again)})
+
+
+def whole_axis(name: str) -> str:
+    """The axis that a name is, or has a share of."""
+    return name.partition(SHARE)[0]
+
+
+def shares_of(axis: str, names: Iterable[str]) -> list[str]:
+    """The shares of an axis among the names, the slowest first; none where it stands whole."""
+    return sorted({name for name in names if name.startswith(f"{axis}{SHARE}")})
 
 
 def axis_names(dimensions: Dimensions) -> tuple[str, ...]:
@@ -93,6 +128,11 @@ def is_spatial(group: Group) -> bool:
 def spatial_names(token: str, names: Iterable[str]) -> list[str]:
     """The numbered axes that a ``...`` has become, in order, among the names."""
     return sorted(name for name in names if name.startswith(token) and name[len(token) :].isdecimal())
+
+
+def is_one_of(name: str, axes: Iterable[str]) -> bool:
+    """Whether an axis is one of these, or one of the numbered axes that a ``...`` among them has become."""
+    return name in axes or any(is_spatial((axis,)) and spatial_names(axis, [name]) for axis in axes)
 
 
 def expand(dimensions: Dimensions, count: int) -> Dimensions:
@@ -147,7 +187,14 @@ def locate(
                 offset += places[name] * step
             else:
                 axes.append((name, sizes[name], step))
-    return Block(offset, tuple(axes))
+    return Block(offset, tuple(_joined(axes)))
+
+
+def _joined(axes: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, int, int]]:
+    """The axes with the shares of each put together: they follow one another, and so has the last one their stride."""
+    for axis, group in groupby(axes, key=lambda entry: whole_axis(entry[0])):
+        shares = list(group)
+        yield axis, prod(size for _, size, _ in shares), shares[-1][2]
 
 
 def contiguous_strides(shape: Sequence[int]) -> list[int]:

@@ -39,6 +39,9 @@ _REFERENCES: Mapping[str, Reference] = {
     "additive_attention": attention.additive_attention,
     "group_norm": normalization.group_norm,
     "rms_norm": normalization.rms_norm,
+    "conv_transpose": feed_forward.conv_transpose,
+    "prelu": feed_forward.prelu,
+    "bilinear": feed_forward.bilinear,
 }
 
 

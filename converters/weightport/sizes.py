@@ -7,19 +7,25 @@ from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 
-from .errors import LayoutError, UnknownSizeError
+from .checkpoint import Setting
+from .errors import LayoutError, RefusedError, UnknownSizeError
 from .families import VARYING, Instance, Piece, along, check_counts, full_counts, labels, pieces
 from .kinds import Kind
 from .layouts import Layout, TensorLayout
 from .notation import (
+    SHARE,
     SPATIAL,
+    Dimensions,
     Group,
     axis_names,
     describe_group,
     group_size,
+    is_one_of,
     is_spatial,
+    shares_of,
     spatial_count,
     spatial_names,
+    whole_axis,
 )
 
 _PASSES = 4  # a size may only follow from another tensor's
@@ -55,6 +61,18 @@ class Sizes:
             self.counts[axis] = size + piece.part.first.get(axis, 0)
         else:
             self.layers.setdefault(piece.layer, {})[axis] = size
+
+    def join_shares(self, layout: Layout, instance: Instance) -> None:
+        """Take down the size of an axis whose shares in a tensor's dimensions are all known."""
+        for part in instance.tensor.parts:
+            for sizes in self.layers.values():
+                for axis, shares in shares_in(part.dimensions).items():
+                    if all(share in sizes for share in shares):
+                        found = prod(sizes[share] for share in shares)
+                        if sizes.setdefault(axis, found) != found:
+                            raise LayoutError(
+                                f"{layout.name}: {axis} is {sizes[axis]}, and {found} in {instance.name!r}"
+                            )
 
     def settle(self, layout: Layout) -> None:
         """Apply the kind's rules: axes that are equal, and what a stacked layer takes in; and the layout's products."""
@@ -111,6 +129,7 @@ def solve(
         before = sizes.known()
         for instance in instances:
             _fit(layout, instance, shapes[instance.name], sizes)
+            sizes.join_shares(layout, instance)
         check_counts(layout, sizes.counts)
         sizes.settle(layout)
         if sizes.known() == before:
@@ -129,6 +148,47 @@ def _check_known(layout: Layout, instances: Sequence[Instance], sizes: Sequence[
             raise UnknownSizeError(
                 f"{layout.name}: the shapes do not tell the size of {axis!r}; a template may, or give sizes", axis
             )
+
+
+def shares_in(dimensions: Dimensions) -> dict[str, list[str]]:
+    """The axes that are spread over several dimensions, each with its shares."""
+    names = axis_names(dimensions)
+    return {axis: shares_of(axis, names) for axis in dict.fromkeys(whole_axis(n) for n in names if SHARE in n)}
+
+
+def logical_sizes(kind: Kind, sizes: Mapping[str, int]) -> Mapping[str, int]:
+    """The sizes of whole axes, without those of one element that stands for all places."""
+    single = {axis for axis, size in sizes.items() if size == 1 and is_one_of(axis, kind.broadcast)}
+    return MappingProxyType({axis: size for axis, size in sizes.items() if SHARE not in axis and axis not in single})
+
+
+def with_broadcast(kind: Kind, sizes: Mapping[str, int]) -> Mapping[str, int]:
+    """The sizes, with one element for each axis that stands before one of its numbered kind and is broadcast."""
+    found = dict(sizes)
+    for axis in (axis for axis in kind.broadcast if is_spatial((axis,))):
+        numbers = [int(name.removeprefix(axis)) for name in spatial_names(axis, sizes)]
+        found |= {f"{axis}{number}": 1 for number in range(max(numbers, default=0)) if number not in numbers}
+    return found
+
+
+def spread_sizes(
+    layout: Layout, instances: Iterable[Instance], sizes: Mapping[str, int], conditions: Mapping[str, Setting]
+) -> Mapping[str, int]:
+    """The sizes, with those of the shares of axes that tensors yet to be made are spread over.
+
+    Raises RefusedError where nothing says how an axis is divided."""
+    found = dict(sizes)
+    for part in (part for instance in instances for part in instance.tensor.parts):
+        for axis, shares in shares_in(part.dimensions).items():
+            setting = layout.spread.get(axis, "")
+            first = conditions.get(setting)
+            if len(shares) != 2 or not isinstance(first, int) or first < 1:
+                hint = f"; give {setting}" if setting else ""
+                raise RefusedError(f"{layout.name} stores {axis} in {len(shares)} dimensions of unknown sizes{hint}")
+            if sizes[axis] % first:
+                raise RefusedError(f"{layout.name} divides {axis} by {setting}, which {sizes[axis]} and {first} do not")
+            found |= {shares[0]: first, shares[1]: sizes[axis] // first}
+    return found
 
 
 def spatial_axes(tensor: TensorLayout, name: str, rank: int, given: Iterable[str]) -> int:

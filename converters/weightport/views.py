@@ -33,8 +33,8 @@ from .families import (
 )
 from .kinds import Kind, Label
 from .layouts import Layout, TensorLayout
-from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, locate, spatial_names
-from .sizes import solve, spatial_axes
+from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, is_one_of, locate, spatial_names
+from .sizes import logical_sizes, solve, spatial_axes, spread_sizes, with_broadcast
 
 REMEMBERED = 1024
 """How many views are kept for layers that repeat themselves."""
@@ -187,8 +187,10 @@ def _laid_out(
     _check_capacity(layout, wanted, full, conditions)
     instances = [i for i in expected(layout, full, conditions) if wanted & i.tensor.roles]
     _check_equal(layout, sizes)
-    spatial = len(spatial_names(SPATIAL, sizes[0]))
-    return _view(layout, [(instance, spatial) for instance in instances], full, tuple(sizes), conditions)
+    _check_broadcast(layout, instances, sizes[0])
+    complete = tuple(with_broadcast(layout.kind, spread_sizes(layout, instances, own, conditions)) for own in sizes)
+    spatial = len(spatial_names(SPATIAL, complete[0]))
+    return _view(layout, [(instance, spatial) for instance in instances], full, complete, conditions)
 
 
 def families_of(view: View, tensor: str) -> list[TensorLayout]:
@@ -289,6 +291,16 @@ def _product(factors: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
     return [prod(sizes[name] for name in factors)] if all(name in sizes for name in factors) else []
 
 
+def _check_broadcast(layout: Layout, instances: Sequence[Instance], sizes: Mapping[str, int]) -> None:
+    """A layout without the axes along which a parameter may be broadcast holds one that is."""
+    for part in (part for instance in instances for part in instance.tensor.parts):
+        wide = [axis for axis in sizes if is_one_of(axis, layout.kind.broadcast)]
+        if wide and not set(axis_names(part.dimensions)) & set(layout.kind.broadcast):
+            raise RefusedError(
+                f"{layout.name} holds one {part.role} for all places, not {sizes[wide[0]]} along {wide[0]}"
+            )
+
+
 def _check_capacity(
     layout: Layout, wanted: set[str], counts: Mapping[str, int], conditions: Mapping[str, Setting]
 ) -> None:
@@ -334,7 +346,7 @@ def _view(
         layout=layout,
         conditions=MappingProxyType(dict(conditions)),
         counts=MappingProxyType(dict(counts)),
-        sizes=sizes,
+        sizes=tuple(logical_sizes(layout.kind, own) for own in sizes),
         shapes=MappingProxyType(shapes),
         dtypes=MappingProxyType({instance.name: instance.tensor.dtype for instance, _ in instances}),
         blocks=tuple(blocks),
@@ -443,17 +455,24 @@ def _blocks(
             tensor=tensor,
             role=role,
             covers=tuple(covers),
-            block=_located(piece, sizes, indices, position),
+            block=_located(kind, piece, sizes, indices, position),
             sign=-1 if gate in layout.negates else 1,
             adds=layout.adds.get(role, {}).get(gate, 0.0) if first_term else 0.0,
         )
 
 
 def _located(
-    piece: Piece, sizes: Mapping[str, int], indices: Mapping[str, int], position: tuple[Sequence[int], int]
+    kind: Kind,
+    piece: Piece,
+    sizes: Mapping[str, int],
+    indices: Mapping[str, int],
+    position: tuple[Sequence[int], int],
 ) -> Block:
     strides, offset = position
     block = locate(piece.dimensions, sizes, indices, strides, offset)
+    single = {axis for axis, size, _ in block.axes if size == 1 and is_one_of(axis, kind.broadcast)}
+    if single:
+        block = Block(block.offset, tuple(entry for entry in block.axes if entry[0] not in single))
     if not piece.part.memory:
         return block
     return Block(block.offset, block.axes, tuple((axis, sizes[axis]) for axis in piece.part.memory))

@@ -85,7 +85,7 @@ def test_the_shipped_kinds() -> None:
         ('only = { gate = ["close"] }', 'only = { gate = ["shut"] }', "[toy] roles state only gate: no label 'shut'"),
         ('only = { gate = ["close"] }', 'only = { unit = ["close"] }', "[toy] roles state only: unknown key 'unit'"),
         ('frees = "hidden"', 'frees = "gate"', "[toy] frees: 'gate' is no sized axis"),
-        ("[toy.settings]", "[toy.setting]", "[toy]: unknown key 'setting'; known are equal, flattened"),
+        ("[toy.settings]", "[toy.setting]", "[toy]: unknown key 'setting'; known are broadcast, equal, flattened"),
         ("count  = { axes = [], absent = 0, incidental = true }", "count = 3", "[toy] roles count: must be a table"),
         ("[toy]", "[toy", "Expected"),
     ],

@@ -30,6 +30,9 @@ from weightport.notation import Axes, expand, locate, parse_axes, spatial_count
         ("(in + hidden) (gate unit)", ((("in",), ("gate", "unit")), (("hidden",), ("gate", "unit"))), 0),
         ("unit (in + (gate hidden))", ((("unit",), ("in",)), (("unit",), ("gate", "hidden"))), 1),
         ("(in + hidden + cell)", ((("in",),), (("hidden",),), (("cell",),)), 0),
+        ("in out out", ((("in",), ("out/0",), ("out/1",)),), 0),
+        ("... (in out) out", ((("...",), ("in", "out/0"), ("out/1",)),), 0),
+        ("out out out in in", ((("out/0",), ("out/1",), ("out/2",), ("in/0",), ("in/1",)),), 0),
     ],
 )
 def test_text_to_dimensions(text: str, parts: object, along: int) -> None:
@@ -44,6 +47,10 @@ def test_text_to_dimensions(text: str, parts: object, along: int) -> None:
         ("in + unit", "unexpected '+'"),
         ("in (gate unit) in", "in stands twice"),
         ("(unit unit)", "unit stands twice"),
+        ("unit in unit unit", "unit stands twice"),
+        ("unit 1 unit", "unit stands twice"),
+        ("(unit unit) unit", "unit stands twice"),
+        ("unit (in unit)", "unit stands twice"),
         ("(in + )", "nothing stands on one side of '+'"),
         ("(in + hidden) (gate + unit)", "more than one concatenation"),
         ("((in + hidden) unit)", "a concatenation must be a dimension of its own"),
@@ -107,6 +114,15 @@ def test_a_block_is_where_numpy_finds_it(case: tuple[str, dict[str, int], dict[s
     found = [block.offset + int(np.dot(index, strides)) for index in np.ndindex(expected.shape)]
     assert found == expected.reshape(-1).tolist()
     assert block.size == expected.size
+
+
+def test_an_axis_spread_over_dimensions_is_one_axis_of_the_block() -> None:
+    """As NumPy's reshape makes one axis of those that follow one another."""
+    stored = np.arange(2 * 3 * 4 * 5)
+    block = locate(parse_axes("a (b c) c").parts[0], {"a": 2, "b": 3, "c/0": 4, "c/1": 5}, {"b": 1})
+    assert block.names == ("a", "c")
+    found = [[block.offset + i * block.axes[0][2] + j * block.axes[1][2] for j in range(20)] for i in range(2)]
+    np.testing.assert_array_equal(found, stored.reshape(2, 3, 20)[:, 1])
 
 
 def test_a_part_begins_where_it_is_said_to() -> None:

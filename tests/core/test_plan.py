@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sample_sizes import SIZES, fitting
 from weightport import LayoutError, RefusedError
 from weightport.engine import settle
 from weightport.kinds import all_kinds
@@ -19,16 +20,14 @@ from weightport.plan import LayerPlan, Plan
 from weightport.planner import Part, plan_layer
 from weightport.views import View, view_for, view_of
 
-SIZES = {"in": 3, "unit": 5, "hidden": 5, "cell": 5, "...0": 2, "...state0": 2}
-SIZES |= {"out": 4, "channel": 3, "token": 7, "feature": 2}
-SIZES |= {"head": 3, "repeat": 1, "key": 4, "value": 4, "query_in": 12, "key_in": 5, "value_in": 6, "output": 12}
 WEIGHTS = ("input_weight", "recurrent_weight")
 BIASED = (*WEIGHTS, "bias")
 
 
 def view(layout: Layout | str, roles: Any, settings: Mapping[str, Any] | None = None, layers: int = 1) -> View:
     found = layout_named(layout) if isinstance(layout, str) else layout
-    stacked = [{**SIZES, "in": 5} if layer else SIZES for layer in range(layers)]
+    sizes = fitting(found)
+    stacked = [{**sizes, "in": 5} if layer else sizes for layer in range(layers)]
     return view_for(found, roles, {"layer": layers, "direction": 1}, stacked, settings or {})
 
 

@@ -13,6 +13,7 @@ from hypothesis import assume, event, given, reject, settings
 from hypothesis import strategies as st
 
 import weightport as wp
+from sample_sizes import fitting
 from weightport import LayoutError, RefusedError, UsageError
 from weightport.engine import execute, settle
 from weightport.layouts import Layout, all_layouts, layout_named
@@ -180,9 +181,11 @@ def pairs_of_layers(draw: st.DrawFn) -> tuple[View, Layout, dict[str, Any]]:
     counts = {"layer": draw(st.integers(1, 3)), "direction": draw(st.integers(1, 2))} if kind.counted else {}
     sizes = draw(st.fixed_dictionaries({axis: st.integers(1, 6) for axis in ("in", "unit", "out", "channel")}))
     sizes |= {one: sizes[other] for one, other in kind.equal.items()}
-    sizes |= draw(heads())
+    sizes |= draw(heads()) | {"first": sizes["in"], "second": sizes["out"]}
+    sizes |= {"channel": sizes["out"]} if kind.name == "conv_transpose" else {}
     for index in range(draw(st.integers(1, 2))):
         sizes[f"...{index}"] = sizes[f"...state{index}"] = draw(st.integers(1, 3))
+    sizes = fitting(source, sizes)
     upper = {**sizes, "in": counts.get("direction", 1) * sizes.get("hidden", 1)}
     stated = {
         name: draw(st.sampled_from(source.settings.get(name, ("after", "before") if name == "reset" else (value,))))
@@ -203,12 +206,15 @@ def inputs_for(view: View, values: Any) -> np.ndarray:
     """Inputs of a shape that the kind takes."""
     kind, sizes = view.layout.kind.name, view.sizes[0]
     space = (6, 5)[: len([axis for axis in sizes if re.fullmatch(r"\.\.\.\d", axis)])]
-    leading = {"dense": (), "batch_norm": (), "conv": space, "conv_lstm": (TIME, *space)}.get(kind, (TIME,))
+    leading = {"dense": (), "batch_norm": (), **dict.fromkeys(("conv", "conv_transpose"), space)}
+    leading |= {"conv_lstm": (TIME, *space)}
     features = {
         "batch_norm": ("channel",),
+        "prelu": ("channel",),
+        "bilinear": ("first", "second"),
         "multi_head_attention": ("query_in", "key_in", "value_in"),
     }
-    return values((BATCH, *leading, sum(sizes[axis] for axis in features.get(kind, ("in",)))), 99)
+    return values((BATCH, *leading.get(kind, (TIME,)), sum(sizes[axis] for axis in features.get(kind, ("in",)))), 99)
 
 
 @settings(max_examples=250, deadline=None, derandomize=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sample_sizes import fitting
 from weightport import LayoutError, RefusedError
 from weightport.layouts import Layout, all_layouts, layout_named
 from weightport.logical import logical_arrays
@@ -97,9 +98,7 @@ def test_the_settings_that_shapes_force_are_found() -> None:
 def test_a_view_that_is_laid_out_is_found_again(name: str, layers: int, directions: int, elements_of: Any) -> None:
     """From its names and shapes alone; from its sizes too, where no shape tells them."""
     layout = all_layouts()[name]
-    sizes = {"in": 3, "unit": 5, "hidden": 5, "cell": 5, "...0": 2, "...state0": 2}
-    sizes |= {"out": 4, "channel": 3, "token": 7, "feature": 2, "group": 3}
-    sizes |= {"head": 3, "repeat": 1, "key": 4, "value": 4, "query_in": 12, "key_in": 5, "value_in": 6, "output": 12}
+    sizes = fitting(layout)
     stacked = [{**sizes, "in": 5 * directions} if layer else sizes for layer in range(layers)]
     counts = {"layer": layers, "direction": directions}
     roles = [role.name for role in layout.kind.roles.values() if not role.optional]

@@ -176,8 +176,12 @@ def test_the_half_of_a_bidirectional_that_is_no_pair_gives_its_output_in_the_ord
 
 
 UNKNOWN = [
-    (lambda layers: layers.DepthwiseConv2D((3, 2)), (2, 5, 6, 4), "made: DepthwiseConv2D has no kind yet"),
-    (lambda layers: layers.Conv1DTranspose(4, 3), (2, 5, 4), "made: Conv1DTranspose has no kind yet"),
+    (
+        lambda layers: layers.EinsumDense("bti,tio->bto", (5, 3)),
+        (2, 5, 4),
+        "made: the EinsumDense is no dense layer: its equation 'bti,tio->bto' is not that of a dense layer with up to "
+        "2 axes of inputs and outputs",
+    ),
     (
         lambda layers: layers.Normalization(axis=(1, 2)),
         (2, 5, 4),

@@ -170,8 +170,8 @@ UNKNOWN = {
         {"wt": "MatMul 'm' has it as the left factor, and a dense layer has its weight on the right"},
     ),
     "another operator": (
-        [MAKE("MatMul", ["x", "w"], ["h"]), MAKE("PRelu", ["h", "b"], ["y_out"], name="p")],
-        {"b": "no kind covers PRelu 'p', which uses it"},
+        [MAKE("MatMul", ["x", "w"], ["h"]), MAKE("Sub", ["h", "b"], ["y_out"], name="s")],
+        {"b": "no kind covers Sub 's', which uses it"},
     ),
 }
 

@@ -15,14 +15,8 @@ keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
 
 # With weights, and no kind yet.
-KERAS_NOT_YET: set[str] = {
-    *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "EinsumDense"),
-    *("PReLU", "SeparableConv1D", "SeparableConv2D"),
-}
-TORCH_NOT_YET: set[str] = {
-    *("Bilinear", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "EmbeddingBag", "PReLU"),
-    *("GRUCell", "LSTMCell", "RNNCell", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d"),
-}
+KERAS_NOT_YET: set[str] = set()
+TORCH_NOT_YET: set[str] = set()
 
 # With weights that are never carried, and why.
 KERAS_REFUSED = {

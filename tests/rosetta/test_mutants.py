@@ -79,7 +79,16 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
         yield "gates in blocks", {**entry, "axes": entry["axes"].replace("(unit gate)", "(gate unit)")}
     if entry["axes"] in {"... in out", "out in ..."}:
         yield "turned", {**entry, "axes": entry["axes"].replace("in out", "out in").replace("out in ...", "in out ...")}
-    for one, other in (("in", "unit"), ("hidden", "unit"), ("unit", "cell"), ("in", "out"), ("token", "feature")):
+    if entry["axes"] in {"... out in", "in out ..."}:
+        yield "turned", {**entry, "axes": entry["axes"].replace("out in", "in out").replace("in out ...", "out in ...")}
+    for one, other in (
+        ("in", "unit"),
+        ("hidden", "unit"),
+        ("unit", "cell"),
+        ("in", "out"),
+        ("token", "feature"),
+        ("first", "second"),
+    ):
         if entry["axes"].split() in ([one, other], [other, one]):
             yield "turned", {**entry, "axes": " ".join(reversed(entry["axes"].split()))}
     if "memory" in entry:

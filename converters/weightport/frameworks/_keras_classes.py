@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ._keras_config import Entry, snake_case
+from ._keras_einsum import einsum_form
+from ._keras_parts import DEPTHWISE
 
 CUDNN_CLASSES = {"CuDNNLSTM", "CuDNNGRU"}
 RECURRENT_KINDS = {"lstm", "gru", "rnn"}
@@ -42,6 +44,28 @@ KIND_OF_CLASS = {
     "GroupNormalization": "group_norm",
     "RMSNormalization": "rms_norm",
     "Normalization": "batch_norm",
+    "Conv1DTranspose": "conv_transpose",
+    "Conv2DTranspose": "conv_transpose",
+    "Conv3DTranspose": "conv_transpose",
+    "Convolution2DTranspose": "conv_transpose",
+    "Convolution3DTranspose": "conv_transpose",
+    "Deconvolution2D": "conv_transpose",
+    "Deconvolution3D": "conv_transpose",
+    "DepthwiseConv1D": "conv",
+    "DepthwiseConv2D": "conv",
+    "SeparableConv1D": "conv",
+    "SeparableConv2D": "conv",
+    "SeparableConvolution1D": "conv",
+    "SeparableConvolution2D": "conv",
+    "PReLU": "prelu",
+    "EinsumDense": "dense",
+    "ReversibleEmbedding": "embedding",
+}
+_LAYOUT_OF_CLASS = {
+    "DepthwiseConv1D": DEPTHWISE,
+    "DepthwiseConv2D": DEPTHWISE,
+    "EinsumDense": "keras.einsum_dense",
+    "Normalization": "keras.normalization",
 }
 CELL_CLASSES = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
 # The groups of the dense layers inside an attention, by the names of their variables and in the order of its list.
@@ -83,27 +107,29 @@ _VARIABLES_OF_KIND = {
     "additive_attention": ("scale",),
     "group_norm": ("gamma", "beta"),
     "rms_norm": ("scale",),
+    "conv_transpose": _CONVOLUTION,
+    "prelu": ("alpha",),
 }
-_VARIABLES_OF_CLASS = {"Normalization": ("mean", "variance", "count")}
 
 # What Keras 1 stores of its recurrent layers (keras 1.2.2, keras/layers/recurrent.py, build): three tensors a gate, or
 # three in all with consume_less = "gpu".
 _KERAS_1_PACKED = ("W", "U", "b")
 _KERAS_1_GATES = {"lstm": "icfo", "gru": "zrh"}
 
+# Classes that have other variables than their kind.
+_SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
+_VARIABLES_OF_CLASS = {
+    "SeparableConv1D": _SEPARABLE,
+    "SeparableConv2D": _SEPARABLE,
+    "SeparableConvolution1D": _SEPARABLE,
+    "SeparableConvolution2D": _SEPARABLE,
+    "ReversibleEmbedding": ("embeddings", "reverse_embeddings"),
+    "Normalization": ("mean", "variance", "count"),
+}
 # Classes without a kind yet (keras/src/layers/*): what they hold decides what the layers after them in a model hold.
 _VARIABLES_OF_OTHERS = {
-    "Conv1DTranspose": _CONVOLUTION,
-    "Conv2DTranspose": _CONVOLUTION,
-    "Conv3DTranspose": _CONVOLUTION,
-    "DepthwiseConv1D": ("depthwise_kernel", "bias"),
-    "DepthwiseConv2D": ("depthwise_kernel", "bias"),
-    "SeparableConv1D": ("depthwise_kernel", "pointwise_kernel", "bias"),
-    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "LocallyConnected1D": _CONVOLUTION,
     "LocallyConnected2D": _CONVOLUTION,
-    "EinsumDense": ("kernel", "bias"),
-    "PReLU": ("alpha",),
 }
 _FIXED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
 
@@ -130,11 +156,9 @@ def layout_of(entry: Entry, writer: Writer) -> str:
     """The layout by which the writer stored a layer, where it is not the one of Keras 3.
 
     Keras 2 stores the same, but its hard_sigmoid is another function, which only its own layouts can run."""
-    if entry.class_name == "Normalization":
-        return "keras.normalization"
     kind = KIND_OF_CLASS[entry.class_name]
     if kind not in HOLDS_A_CELL or writer.major >= 3:
-        return ""
+        return _LAYOUT_OF_CLASS.get(entry.class_name, "")
     is_packed = writer.major < 2 and kind in _KERAS_1_GATES and entry.config.get("consume_less") == "gpu"
     return f"keras{max(writer.major, 1)}.{kind}{'_packed' if is_packed else ''}"
 
@@ -153,9 +177,13 @@ def variables_of(entry: Entry, writer: Writer) -> tuple[Variable, ...]:
         gates = "" if entry.config.get("consume_less") == "gpu" else _KERAS_1_GATES.get(kind, "")
         names = tuple(f"{name}_{gate}" for gate in gates for name in _KERAS_1_PACKED) or _KERAS_1_PACKED
         return tuple(Variable(name) for name in names)
-    names = _VARIABLES_OF_KIND[kind] if kind else _VARIABLES_OF_OTHERS.get(entry.class_name, ())
-    names = _VARIABLES_OF_CLASS.get(entry.class_name, names)
+    names = _names(entry.class_name) if kind else _VARIABLES_OF_OTHERS.get(entry.class_name, ())
     return tuple(Variable(name, name not in _FIXED) for name in names if _has(entry, name))
+
+
+def _names(class_name: str) -> tuple[str, ...]:
+    """Every variable that a layer of a class with a kind may have."""
+    return _VARIABLES_OF_CLASS.get(class_name) or _VARIABLES_OF_KIND[KIND_OF_CLASS[class_name]]
 
 
 def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | str:
@@ -163,12 +191,14 @@ def with_variables(entry: Entry, shapes: Sequence[tuple[int, ...]]) -> Entry | s
 
     For layers of which a file tells the class and not the config."""
     kind = KIND_OF_CLASS[entry.class_name]
-    names = _VARIABLES_OF_CLASS.get(entry.class_name, _VARIABLES_OF_KIND[kind])
+    names = _names(entry.class_name)
     optional = [name for name in names if name in _FLAG_OF]
     without = len(names) - len(shapes)
     if without == 0:
         needs = dict(need for (owner, _), need in _NEEDS.items() if owner == kind)
         return replace(entry, config={**entry.config, **needs})
+    if without == sum(not _has(entry, name) for name in names):
+        return entry
     if without == len(optional):
         return replace(entry, config={**entry.config, **{_FLAG_OF[name]: False for name in optional}})
     found = f"has {len(shapes)} of the variables {', '.join(names)}"
@@ -185,8 +215,13 @@ def kind_problem(entry: Entry, writer: Writer) -> str | None:
     output = entry.config.get("output_shape")
     if entry.class_name == "MultiHeadAttention" and isinstance(output, list) and len(output) > 1:
         return "a MultiHeadAttention whose output has several axes has no layout"
-    if KIND_OF_CLASS[entry.class_name] != "conv":
-        return None
+    if entry.class_name == "EinsumDense":
+        form = einsum_form(entry)
+        return f"the EinsumDense is no dense layer: {form}" if isinstance(form, str) else None
+    return _convolution_problem(writer) if KIND_OF_CLASS[entry.class_name] in ("conv", "conv_transpose") else None
+
+
+def _convolution_problem(writer: Writer) -> str | None:
     if writer.major < 2:
         return "the axes of a convolution of Keras 1 depend on settings of its backend that the file does not have"
     return "Theano turns its kernels round, and no kind says so yet" if writer.backend == "theano" else None
@@ -200,6 +235,7 @@ _NEEDS: Mapping[tuple[str, str], tuple[str, object]] = {
     ("attention", "scale"): ("use_scale", True),
     ("attention", "concat_score_weight"): ("score_mode", "concat"),
     ("additive_attention", "scale"): ("use_scale", True),
+    ("embedding", "reverse_embeddings"): ("tie_weights", False),
 }
 
 

@@ -15,7 +15,7 @@ from ..errors import CheckpointError
 from ._keras_classes import Variable, Writer
 from ._keras_config import Entry, entry_of, layer_name
 from ._keras_names import VARIABLE_NAMES, local_name, named_layers
-from ._keras_units import Owner, Unit, Walk, layer_of
+from ._keras_units import Owner, Unit, Walk, layers_of
 
 
 @dataclass
@@ -69,7 +69,7 @@ def _read_described(
             if other is unit
         }
         if unit.kind and own:
-            reading.layers.append(layer_of(unit, own, shapes))
+            reading.layers += layers_of(unit, own, shapes)
         if not unit.kind and not unit.state:
             reading.kindless[unit.name] = own
         if unit.state:
@@ -104,6 +104,7 @@ def _problem(
         return f"{asked}: {reasons[0]}" if reasons else asked
     for (unit, _, variable), weight in zip(slots, weights, strict=True):
         found, expected = local_name(weight), variable.name.rpartition("/")[2]
-        if unit.kind and writer.major >= 2 and found in VARIABLE_NAMES and found != expected:
+        same = expected in (found, found.removeprefix("depthwise_"))  # Keras 2 and 3 call that of a depthwise one so
+        if unit.kind and writer.major >= 2 and found in VARIABLE_NAMES and not same:
             return f"{weight} stands where the config has the {expected} of {unit.name}"
     return None

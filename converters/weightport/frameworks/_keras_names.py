@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from ..checkpoint import Contents, Layer
 from ._keras_classes import ATTENTION_GROUPS, CLASS_OF_SNAKE, KIND_OF_CLASS, Writer
 from ._keras_config import entry_of, joined, layer_name, stem
-from ._keras_units import Unit, Walk, layer_of
+from ._keras_units import Unit, Walk, layers_of
 
 VARIABLE_NAMES = {
     "kernel",
@@ -37,6 +38,7 @@ _KERAS_1_NAMES = {
 _KERAS_1 = re.compile(rf"(?:(.+)_)?([WUb]_[ifcozrh]|{'|'.join(_KERAS_1_NAMES)})(?:_\d+)?")
 _KERAS_1_GATES = {frozenset("ifco"): "LSTM", frozenset("zrh"): "GRU"}
 _ATTENTION = set(ATTENTION_GROUPS["MultiHeadAttention"])
+_OWN_NAMES = {frozenset({"embeddings"}): "Embedding", frozenset({"alpha"}): "PReLU"}
 _BATCH_NORM = {"gamma", "beta", "moving_mean", "moving_variance"}
 _STACK = "stacked_rnn_cells"
 _DIRECTION = re.compile(r"(forward|backward)_.+")
@@ -54,6 +56,10 @@ class _Cluster:
         """The half of a Bidirectional that it is, None where it is none."""
         found = _DIRECTION.fullmatch(self.parents[-1]) if self.parents else None
         return found.group(1) if found else None
+
+    def named(self, variable: str) -> str:
+        """The tensor of a variable; the kernel of a depthwise convolution was called so before Keras 3."""
+        return self.tensors.get(variable) or self.tensors[f"depthwise_{variable}"]
 
     def own_name(self, *, in_pair: bool) -> str:
         """The name of the layer it is, or of the Bidirectional whose half it is; of a cell, the half that it is in."""
@@ -87,8 +93,8 @@ def named_layers(
         own = clusters[0].own_name(in_pair=len(clusters) == 2) if len(parts) > 1 else ""
         name, own = joined(layer_name(group), own) if own else layer_name(group), own or group
         found = _layer(walk, clusters, name, own, shapes)
-        if isinstance(found, Layer):
-            layers.append(found)
+        if not isinstance(found, str):
+            layers += found
         else:
             names = [tensor for cluster in clusters for tensor in cluster.tensors.values()]
             unknown |= dict.fromkeys(names, f"{name}: {found}")
@@ -97,8 +103,8 @@ def named_layers(
 
 def _layer(
     walk: Walk, clusters: Sequence[_Cluster], name: str, own: str, shapes: Mapping[str, tuple[int, ...]]
-) -> Layer | str:
-    """The layer of one cluster or of the two halves of a Bidirectional, or the reason why they are none."""
+) -> list[Layer] | str:
+    """The layers of one cluster or of the two halves of a Bidirectional, or the reason why they are none."""
     raws = [_raw(cluster, own, shapes) for cluster in clusters]
     known = [raw for raw in raws if not isinstance(raw, str)]
     if len(known) < len(raws):
@@ -109,11 +115,11 @@ def _layer(
     if len(units) != 1 or units[0].kind is None:
         return next((unit.reason for unit in units if unit.reason), "its two halves are not alike")
     tensors = {
-        owner.prefix + variable.name: cluster.tensors[variable.name]
+        owner.prefix + variable.name: cluster.named(variable.name)
         for owner, cluster in zip(units[0].owners, clusters, strict=True)
         for variable in owner.variables
     }
-    return layer_of(_doubted(units[0], own) if units[0].kind == "conv" else units[0], tensors, shapes)
+    return layers_of(_doubted(units[0], own) if units[0].kind == "conv" else units[0], tensors, shapes)
 
 
 def _attentions(clusters: Sequence[_Cluster]) -> tuple[dict[tuple[str, ...], dict[str, str]], list[_Cluster]]:
@@ -133,7 +139,7 @@ def _parts_of(tensors: Mapping[str, str]) -> set[str]:
 
 def _doubted(unit: Unit, name: str) -> Unit:
     """A convolution with a note, unless its name is its class': a transposed one may have the same names and shapes."""
-    if stem(name) in CLASS_OF_SNAKE:
+    if stem(name) in CLASS_OF_SNAKE or not unit.entry.class_name.startswith("Conv"):
         return unit
     return replace(unit, notes=(*unit.notes, "is taken for conv by names and shapes: the file does not name its class"))
 
@@ -207,16 +213,29 @@ def _class_name(names: set[str], shapes: Mapping[str, tuple[int, ...]], said: st
     """The class whose variables have these names and shapes; ``said`` is what a default name tells."""
     if {"kernel", "recurrent_kernel"} <= names <= {"kernel", "recurrent_kernel", "bias"}:
         return _recurrent_class(shapes)
-    if names == {"embeddings"}:
-        return "Embedding"
+    if frozenset(names) in _OWN_NAMES:
+        return _OWN_NAMES[frozenset(names)]
     if {"moving_mean", "moving_variance"} <= names <= _BATCH_NORM:
         return "BatchNormalization"
     if names and names <= {"gamma", "beta"}:
         return said if said == "LayerNormalization" else None
-    bias = shapes.get("bias")
-    if not {"kernel"} <= names <= {"kernel", "bias"} or (bias is not None and bias != shapes["kernel"][-1:]):
-        return None
-    return {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}.get(len(shapes["kernel"]))
+    if "depthwise_kernel" in names:
+        base = "SeparableConv" if "pointwise_kernel" in names else "DepthwiseConv"
+        return {3: f"{base}1D", 4: f"{base}2D"}.get(len(shapes["depthwise_kernel"]))
+    return _of_kernel(shapes["kernel"], shapes.get("bias"), said) if {"kernel"} <= names <= {"kernel", "bias"} else None
+
+
+def _of_kernel(kernel: tuple[int, ...], bias: tuple[int, ...] | None, said: str) -> str | None:
+    """The class of a layer that has this kernel and this bias: the one that its name says, if they can be its."""
+    dense = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}.get(len(kernel))
+    turned = {3: "Conv1DTranspose", 4: "Conv2DTranspose", 5: "Conv3DTranspose"}.get(len(kernel))
+    depthwise = {3: "DepthwiseConv1D", 4: "DepthwiseConv2D"}.get(len(kernel))
+    fits = {"": kernel[-1:], "transposed": kernel[-2:-1], "depthwise": (prod(kernel[-2:]),)}
+    able = {end for end, shape in fits.items() if bias in (None, shape)}
+    if said in ("EinsumDense", turned, depthwise):
+        end = {turned: "transposed", depthwise: "depthwise"}.get(said, "")
+        return said if end in able or said == "EinsumDense" else None
+    return dense if "" in able else turned if able == {"transposed"} else None
 
 
 def _recurrent_class(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

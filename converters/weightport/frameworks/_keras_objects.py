@@ -15,7 +15,7 @@ from ._keras_classes import KIND_OF_CLASS, Writer
 from ._keras_config import Entry, entry_of, snake_case, stem
 from ._keras_guess import Unknown, guessed_units
 from ._keras_tree import Tree
-from ._keras_units import Owner, Unit, Walk, layer_of
+from ._keras_units import Owner, Unit, Walk, layers_of
 
 # Keras 2.12 and 2.13 visit a model's layers as this property first, later ones as ``layers``.
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
@@ -184,7 +184,7 @@ class _Reading:
             for variable, name in zip(owner.variables, names, strict=True)
         }
         self._taken |= set(tensors.values())
-        self.layers.append(layer_of(unit, tensors, self._tree.shapes))
+        self.layers += layers_of(unit, tensors, self._tree.shapes)
 
     def _refuse_count(self, unit: Unit, found: int) -> None:
         expected = sum(len(owner.variables) for owner in unit.owners)

@@ -12,6 +12,7 @@ from ..checkpoint import Setting
 from ._keras_activations import activation_name
 from ._keras_classes import CUDNN_CLASSES, KIND_OF_CLASS
 from ._keras_config import Entry
+from ._keras_einsum import EinsumForm, einsum_form
 
 Settings = dict[str, Setting]
 NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm")
@@ -27,7 +28,7 @@ def settings_of(entry: Entry, outer: Entry, major: int) -> Settings:
         settings["reset"] = "after" if entry.flag("reset_after") else "before"
     if kind in ("lstm", "gru", "rnn", "conv_lstm"):
         settings |= dict(_recurrent_settings(kind, outer))
-    if kind in ("conv", "conv_lstm"):
+    if kind in ("conv", "conv_lstm", "conv_transpose"):
         settings |= dict(_convolution_settings(entry))
     if kind in NORMS:
         settings |= dict(_norm_settings(kind, entry))
@@ -67,7 +68,7 @@ def _recurrent_settings(kind: str, outer: Entry) -> Iterator[tuple[str, Setting]
 
 
 def _convolution_settings(entry: Entry) -> Iterator[tuple[str, Setting]]:
-    for key, setting in (("strides", "strides"), ("dilation_rate", "dilation")):
+    for key, setting in (("strides", "strides"), ("dilation_rate", "dilation"), ("output_padding", "output_padding")):
         sizes = _sizes(entry.config.get(key))
         if sizes:
             yield setting, sizes[0] if len(set(sizes)) == 1 else sizes
@@ -106,6 +107,23 @@ def _notes(kind: str, entry: Entry, outer: Entry) -> Iterator[str]:
         yield from _axis_notes(entry)
     if entry.class_name == "Normalization":
         yield "counts a deviation below 1e-7 as 1e-7"
+    if entry.class_name == "EinsumDense":
+        yield from _einsum_notes(entry)
+    if entry.class_name == "ReversibleEmbedding":
+        yield from _reversible_notes(entry)
+
+
+def _einsum_notes(entry: Entry) -> Iterator[str]:
+    form = einsum_form(entry)
+    if isinstance(form, EinsumForm) and not form.straight:
+        yield f"its equation, {entry.config['equation']}, has axes in another order than a dense layer"
+
+
+def _reversible_notes(entry: Entry) -> Iterator[str]:
+    if entry.flag("tie_weights") is not False:
+        yield "projects back with the same matrix, as a dense layer whose weight is tied to it"
+    if _is_number(entry.config.get("logit_soft_cap")):
+        yield f"caps the logits of its projection back at {entry.config['logit_soft_cap']:g}"
 
 
 def _axis_notes(entry: Entry) -> Iterator[str]:

@@ -26,6 +26,8 @@ from ._keras_classes import (
     variables_of,
 )
 from ._keras_config import Entry, joined
+from ._keras_einsum import EinsumForm, einsum_form
+from ._keras_parts import DEPTHWISE, taken_apart
 from ._keras_settings import notes_of, settings_of
 
 MAX_DEPTH = 64
@@ -177,14 +179,29 @@ def attention_owners(owner: Owner, entry: Entry) -> Iterator[Owner]:
             yield replace(owner, path=_below(owner.path, group), variables=variables, prefix=f"{part}/")
 
 
-def layer_of(unit: Unit, tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> Layer:
-    """The layer of a unit whose tensors are found, by their names in the layout; ``shapes`` is by the file's names."""
+def layers_of(unit: Unit, tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> list[Layer]:
+    """The layers of a unit whose tensors are found, by their names in the layout; ``shapes`` is by the file's names.
+
+    One, but for a class that is several layers in other frameworks."""
     kind = str(unit.kind)
-    settings, layout = dict(unit.settings), unit.layout
-    if kind in ("lstm", "gru") and _is_cudnn(unit, {local: shapes[name] for local, name in tensors.items()}):
+    settings, layout, storage = dict(unit.settings), unit.layout, {}
+    own = {local: shapes[name] for local, name in tensors.items()}
+    if kind in ("lstm", "gru") and _is_cudnn(unit, own):
         layout = cudnn_layout(kind)
         settings |= {"reset": "after"} if kind == "gru" else {}
-    return Layer(unit.name, (kind,), tensors, settings, notes=unit.notes, layout=layout)
+    form = einsum_form(unit.entry) if unit.entry.class_name == "EinsumDense" else None
+    if isinstance(form, EinsumForm):
+        storage = {"turned": form.turned, "inputs": form.inputs, "outputs": form.outputs}
+    whole = Layer(unit.name, (kind,), tensors, settings, storage, unit.notes, layout)
+    return [_with_groups(layer, shapes) for layer in taken_apart(whole, unit.entry.class_name)]
+
+
+def _with_groups(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> Layer:
+    """A depthwise convolution with its number of groups, the channels that its kernel keeps apart."""
+    if layer.layout != DEPTHWISE:
+        return layer
+    kernel = shapes[layer.tensors["kernel"]]
+    return replace(layer, settings={**layer.settings, "groups": kernel[-2]}) if len(kernel) > 1 else layer
 
 
 def _is_cudnn(unit: Unit, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -153,6 +153,46 @@ def _conv(node: Node, graph: Graph) -> Draft | None:
     return Draft(node, "conv", tensors, settings)
 
 
+def _conv_transpose(node: Node, graph: Graph) -> Draft | None:
+    tensors = _tensors(node, graph, {"W": 1}, {"B": 2})
+    if tensors is None:
+        return None
+    settings: dict[str, Setting] = {
+        "strides": _one_or_all(node.integers("strides") or (1,)),
+        "dilation": _one_or_all(node.integers("dilations") or (1,)),
+        "groups": node.integer("group", 1),
+        "padding": _padding(node, graph.shape(tensors["W"])[2:]),
+        "output_padding": _one_or_all(node.integers("output_padding") or (0,)),
+    }
+    if settings["padding"] == "same":
+        settings["output_padding"] = "fill"
+    given = node.integers("output_shape")
+    notes = (f"output_shape = {'x'.join(map(str, given))}: its padding follows from that",) if given else ()
+    return Draft(node, "conv_transpose", tensors, settings, notes=notes)
+
+
+def _prelu(node: Node, graph: Graph) -> Draft | None:
+    tensors = _tensors(node, graph, {"slope": 1})
+    if tensors is None:
+        return None
+    shape = graph.shape(tensors["slope"])
+    channel = _slope_axis(shape)
+    if channel is None:
+        _refuse(node, graph, (1,), f"has a slope of shape {list(shape)}, which does not tell its channels")
+        return None
+    return Draft(node, "prelu", tensors, storage={"channel": channel})
+
+
+def _slope_axis(shape: tuple[int, ...]) -> str | None:
+    """Where a slope's channels stand: its one axis of several elements, or its first where space has elements too."""
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    if not shape or (len(wide) > 1 and wide[0]):
+        return None
+    if not wide or not wide[0]:
+        return "first"
+    return "last" if wide[0] == len(shape) - 1 and wide[0] != 1 else "after batch" if wide[0] == 1 else None
+
+
 def _padding(node: Node, kernel: tuple[int, ...]) -> Setting:
     named = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}.get(node.text("auto_pad", "NOTSET"))
     if named is not None:
@@ -234,4 +274,6 @@ _READERS: Mapping[str, Callable[[Node, Graph], Draft | None]] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "Gather": _gather,
+    "ConvTranspose": _conv_transpose,
+    "PRelu": _prelu,
 }

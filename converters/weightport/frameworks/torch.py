@@ -17,6 +17,7 @@ from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Sett
 from ..errors import CheckpointError
 from . import _torch_attention as attention
 from . import _torch_normalization as normalization
+from ._torch_plain import BAG, bag_settings, conv_notes, conv_settings, embedding_notes, plain_kinds
 
 if TYPE_CHECKING:
     from ..graph.building import Reader, Writer
@@ -27,7 +28,7 @@ NAMES_FROM_SOURCE = True
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 _ROWS_PER_UNIT = {4: "lstm", 3: "gru", 1: "rnn"}
 _BATCH_NORM = {"running_mean", "running_var", "num_batches_tracked"}
-_MATRIX_KINDS = {1: ("layer_norm", "group_norm", "rms_norm"), 2: ("dense", "embedding", "layer_norm", "rms_norm")}
+_CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _OWN_TENSORS = ("weight", "bias", *sorted(_BATCH_NORM))
 
 # Module class (torch/nn/modules/*.py) -> kind.
@@ -43,6 +44,21 @@ _KIND_OF_MODULE = {
     **normalization.KIND_OF_MODULE,
     "Embedding": "embedding",
     "MultiheadAttention": attention.KIND,
+    "ConvTranspose1d": "conv_transpose",
+    "ConvTranspose2d": "conv_transpose",
+    "ConvTranspose3d": "conv_transpose",
+    "PReLU": "prelu",
+    "Bilinear": "bilinear",
+    "EmbeddingBag": "embedding",
+    "LSTMCell": "lstm",
+    "GRUCell": "gru",
+    "RNNCell": "rnn",
+}
+_LAYOUT_OF_MODULE = {
+    "EmbeddingBag": BAG,
+    "LSTMCell": "torch.lstm_cell",
+    "GRUCell": "torch.gru_cell",
+    "RNNCell": "torch.rnn_cell",
 }
 
 
@@ -112,7 +128,7 @@ def write_live(model: Any, tensors: Sequence[Output]) -> None:
 def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) -> Layer | str:
     """The layer that the tensors' names and shapes force, or the reason why there is none."""
     shapes = _shapes(tensors, contents)
-    if all(_RECURRENT.fullmatch(tensor) for tensor in tensors):
+    if all(_RECURRENT.fullmatch(tensor) for tensor in tensors) or set(tensors) <= set(_CELL):
         return _recurrent_layer(module, tensors, shapes)
     attending = attention.kind_of(shapes)
     if attending:
@@ -124,36 +140,26 @@ def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) ->
         return Layer(module, ("batch_norm",), tensors)
     if "weight" not in tensors:
         return "a bias without a weight"
-    return Layer(module, _plain_kinds(shapes), tensors)
+    return Layer(module, plain_kinds(shapes), tensors)
 
 
 def _shapes(tensors: Mapping[str, str], contents: Contents) -> dict[str, tuple[int, ...]]:
     return {tensor: contents.tensors[name].shape for tensor, name in tensors.items()}
 
 
-def _plain_kinds(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """What a ``weight`` with or without a ``bias`` can be: a bias' shape rules kinds out."""
-    weight, bias = shapes["weight"], shapes.get("bias")
-    kinds = _MATRIX_KINDS.get(len(weight), ("conv", "layer_norm", "rms_norm"))
-    fits = {
-        "dense": bias is None or bias == weight[:1],
-        "conv": bias is None or bias == weight[:1],
-        "embedding": bias is None,
-        "layer_norm": bias is None or bias == weight,
-        "group_norm": bias is None or bias == weight,
-        "rms_norm": bias is None,
-    }
-    return tuple(kind for kind in kinds if fits[kind])
-
-
 def _recurrent_layer(module: str, tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> Layer | str:
-    recurrent = shapes.get("weight_hh_l0", ())
-    if any(tensor.startswith("weight_hr") for tensor in tensors):
-        return "an LSTM with a projection has no kind yet"
-    if len(recurrent) != 2 or not recurrent[1] or recurrent[0] % recurrent[1]:
-        return f"weight_hh_l0 of shape {list(recurrent)} is that of no recurrent layer"
-    kind = _ROWS_PER_UNIT.get(recurrent[0] // recurrent[1])
-    return Layer(module, (kind,), tensors) if kind else f"weight_hh_l0 of shape {list(recurrent)} is of no known kind"
+    """The layer of stacked modules, or of a cell that a loop calls step by step."""
+    is_cell = any(tensor in _CELL for tensor in tensors)
+    first = "weight_hh" if is_cell else "weight_hh_l0"
+    recurrent = shapes.get(first, ())
+    if len(recurrent) != 2 or not recurrent[1]:
+        return f"{first} of shape {list(recurrent)} is that of no recurrent layer"
+    rows, rest = divmod(recurrent[0], recurrent[1])
+    is_projected = any(tensor.startswith("weight_hr") for tensor in tensors)
+    kind = "lstm" if is_projected else _ROWS_PER_UNIT.get(rows)
+    if kind is None or (rest and not is_projected):
+        return f"{first} of shape {list(recurrent)} is of no known kind"
+    return Layer(module, (kind,), tensors, layout=f"{NAME}.{kind}_cell" if is_cell else "")
 
 
 def _described_layer(
@@ -173,6 +179,7 @@ def _described_layer(
         tensors,
         description["settings"],
         notes=tuple(description.get("notes", ())),
+        layout=description.get("layout", ""),
         sizes=description.get("sizes", {}),
     )
 
@@ -182,7 +189,7 @@ def _belongs(kind: str, tensor: str) -> bool:
     if kind == attention.KIND:
         return tensor in attention.TENSORS
     if kind in _ROWS_PER_UNIT.values():
-        return _RECURRENT.fullmatch(tensor) is not None and not tensor.startswith("weight_hr")
+        return _RECURRENT.fullmatch(tensor) is not None or tensor in _CELL
     return tensor in _OWN_TENSORS
 
 
@@ -203,32 +210,26 @@ def _describe(module: Any) -> dict[str, Any]:
         "lstm": _recurrent_settings,
         "gru": _recurrent_settings,
         "rnn": _recurrent_settings,
-        "conv": _conv_settings,
+        "conv": conv_settings,
+        "conv_transpose": conv_settings,
     }
-    reader = readers.get(kind)
-    return {"kind": kind, "settings": dict(reader(module)) if reader else {}}
+    reader = bag_settings if class_name == "EmbeddingBag" else readers.get(kind)
+    notes = {"conv": conv_notes, "conv_transpose": conv_notes, "embedding": embedding_notes}.get(kind)
+    return {
+        "kind": kind,
+        "settings": dict(reader(module)) if reader else {},
+        "layout": _LAYOUT_OF_MODULE.get(class_name, ""),
+        "notes": list(notes(module)) if notes else [],
+    }
 
 
 def _recurrent_settings(module: Any) -> Iterator[tuple[str, Setting]]:
-    yield "direction", "bidirectional" if module.bidirectional else "forward"
+    yield "direction", "bidirectional" if getattr(module, "bidirectional", False) else "forward"
     if hasattr(module, "nonlinearity"):
         yield "activation", module.nonlinearity
     else:
         yield "activation", "tanh"
         yield "recurrent_activation", "sigmoid"
-
-
-def _conv_settings(module: Any) -> Iterator[tuple[str, Setting]]:
-    yield "strides", _one_or_all(module.stride)
-    yield "dilation", _one_or_all(module.dilation)
-    yield "groups", module.groups
-    padding = module.padding
-    no_padding = not isinstance(padding, str) and not any(padding)
-    yield "padding", padding if isinstance(padding, str) else "valid" if no_padding else _one_or_all(padding)
-
-
-def _one_or_all(values: Sequence[int]) -> Setting:
-    return values[0] if len(set(values)) == 1 else tuple(values)
 
 
 def _live_tensor(name: str, value: Any) -> LazyTensor:
