@@ -8,6 +8,7 @@ from .agreement import agree_on_sizes
 from .checkpoint import Checkpoint
 from .errors import RefusedError
 from .mapping import NameMap, name_map
+from .matching.contents import settle_by_values
 from .matching.pairing import Ambiguity, Pairing, common_kind, pairing_of
 from .matching.sides import Pair, Side, layer_view
 
@@ -29,12 +30,15 @@ def match(source: Side, target: Side, mapping: Mapping[str, str] | NameMap) -> l
 
 
 def propose(source: Side, target: Side, mapping: Mapping[str, str] | NameMap) -> Pairing:
-    """As :func:`match`, with what is not settled beside the pairs."""
+    """As :func:`match`, with what is not settled beside the pairs. Reads the values of layers that nothing else tells
+    apart: those that are the same on both sides are partners."""
     known = name_map(mapping)
     for side in (source, target):
         for name in [name for name in side.free if known.ignores(name)]:
             del side.free[name]
-    return pairing_of(source, target, _given(source.checkpoint, target.checkpoint, known))
+    found = pairing_of(source, target, _given(source.checkpoint, target.checkpoint, known))
+    settle_by_values(source, target, found)
+    return found
 
 
 def _given(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str] | NameMap) -> list[tuple[str, str]]:

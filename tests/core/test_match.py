@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,9 @@ def side(framework: str, layers: Sequence[tuple[str, Any, Shapes]], *, ordered: 
             Layer(name, (kinds,) if isinstance(kinds, str) else kinds, {key: f"{name}.{key}" for key in shapes})
         )
         for key, shape in shapes.items():
-            tensors[f"{name}.{key}"] = LazyTensor(f"{name}.{key}", shape, np.dtype("float32"), lambda: np.zeros(0))
+            tensors[f"{name}.{key}"] = LazyTensor(
+                f"{name}.{key}", shape, np.dtype("float32"), partial(np.zeros, shape, "float32")
+            )
     contents = Contents(f"{framework}.file", "test", framework, tensors, ordered=ordered)
     return Side(Checkpoint(contents, Structure(tuple(found))))
 

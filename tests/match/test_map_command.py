@@ -36,7 +36,8 @@ def blocks(tmp_path):
 def twins(tmp_path):
     """Two layers of one size on either side, that nothing tells apart, and one that is alone."""
     save_file({**state(["left", "right"]), **state(["sole"], 3)}, tmp_path / "a.safetensors")
-    save_file({**state(["un", "deux"]), **state(["seul"], 3), **state(["more"], 7)}, tmp_path / "b.safetensors")
+    other = {**state(["un", "deux"], seed=2), **state(["seul"], 3), **state(["more"], 7)}
+    save_file(other, tmp_path / "b.safetensors")
     return tmp_path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def side(framework: str, layers: Sequence[Any], *, ordered: bool = True) -> Side
         shapes = lstm(framework, *sizes) if kind == "lstm" else DENSE[framework](*sizes)
         found.append(Layer(name, (kind,), {key: f"{name}.{key}" for key in shapes}))
         for key, shape in shapes.items():
-            tensors[f"{name}.{key}"] = LazyTensor(f"{name}.{key}", shape, np.dtype("float32"), lambda: np.zeros(0))
+            tensors[f"{name}.{key}"] = LazyTensor(
+                f"{name}.{key}", shape, np.dtype("float32"), partial(np.zeros, shape, "float32")
+            )
     contents = Contents(f"{framework}.file", "test", framework, tensors, ordered=ordered)
     return Side(Checkpoint(contents, Structure(tuple(found))))
 

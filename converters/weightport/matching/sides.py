@@ -14,6 +14,8 @@ from ..notation import SPATIAL
 from ..planner import Part
 from ..views import View
 
+_TAKES_FEATURES = {"in", "token", "query_in"}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -87,7 +89,7 @@ class Side:
         for index in range(self.positions[layer.name] - 1, -1, -1):
             one = layers[index]
             found = self._channels(one)
-            if found or set(self.view(one, one.kinds[0]).sizes[0]) != {"channel"}:
+            if found or _TAKES_FEATURES & set(self.view(one, one.kinds[0]).sizes[0]):
                 return [found] if found else []
         return []
 
