@@ -249,3 +249,14 @@ def test_a_disk_that_is_full_and_a_file_that_exists_are_told(tmp_path: Path, mon
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(CheckpointError, match="No space left"):
         write_archive(tmp_path / "b.zip", MEMBERS)
+
+
+def test_an_archive_that_lost_its_end_or_gained_bytes_says_so(tmp_path: Path) -> None:
+    data = make(tmp_path / "a.zip").read_bytes()
+    for content, words in [
+        (data[:-30], "so it is cut short; copy or download it again"),
+        (data + b"\n", "bytes follow"),
+    ]:
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(CheckpointError, match=words):
+            open_directory(tmp_path / "a.zip")

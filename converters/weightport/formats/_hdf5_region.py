@@ -107,6 +107,9 @@ def guarded(where: str) -> Iterator[None]:
         raise CheckpointError(text if text.startswith(where) else f"{where}: {text}") from error
     except OSError as error:
         raise CheckpointError(f"{where}: cannot be read: {error.strerror or type(error).__name__}") from error
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or "inconsistent"
-        raise CheckpointError(f"{where}: damaged HDF5 ({type(error).__name__}: {reason})") from error
+    except MemoryError as error:
+        raise CheckpointError(f"{where}: damaged HDF5: it asks for more memory than there is") from error
+    except Exception as error:  # what pyfive raises names a line of its own, and nothing that a user could act on
+        raise CheckpointError(
+            f"{where}: damaged HDF5: a structure in it is cut off or contradicts itself; copy or download it again"
+        ) from error

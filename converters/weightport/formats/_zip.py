@@ -35,6 +35,7 @@ _USUAL_FLAGS = 0x0002 | 0x0004 | _DESCRIPTOR_FOLLOWS | _UTF8_NAME
 """How hard deflate tried, what follows the content, how names are spelled."""
 _SEE_ZIP64, _SEE_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
 _CHUNK = 1 << 20
+_CUT_SHORT = "its directory, which stands at the end, is not there, so it is cut short"
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error)
 
 
@@ -118,7 +119,8 @@ def open_directory(path: Path) -> ZipDirectory:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except _DAMAGED as error:
-        raise CheckpointError(f"{path}: a damaged zip archive: {error}") from error
+        reason = _CUT_SHORT if str(error) == "File is not a zip file" else str(error)
+        raise CheckpointError(f"{path}: a damaged zip archive: {reason}; copy or download it again") from error
     return ZipDirectory(path, _by_name(members, path))
 
 
@@ -126,7 +128,9 @@ def _check_count(file: BinaryIO, comment: int, count: int, path: Path) -> None:
     """The directory has as many entries as the archive's end says: some readers count, others read on."""
     file.seek(-(_END.size + comment), os.SEEK_END)
     signature, *_, here, total, _, _, _ = _END.unpack(file.read(_END.size))
-    if signature != b"PK\x05\x06" or here != total or total not in (count, _SEE_ZIP64_COUNT):
+    if signature != b"PK\x05\x06":
+        raise CheckpointError(f"{path}: bytes follow the archive's end: refused as unsafe; copy or download it again")
+    if here != total or total not in (count, _SEE_ZIP64_COUNT):
         raise CheckpointError(f"{path}: the archive says that it has {total} members, but {count} are listed: refused")
 
 
