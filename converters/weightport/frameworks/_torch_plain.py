@@ -35,7 +35,7 @@ def plain_kinds(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
 
 def _is_of_groups(weight: tuple[int, ...], bias: tuple[int, ...]) -> bool:
     """Whether a bias has the output channels of a transposed convolution, (in, out of a group, ...)."""
-    if len(bias) != 1 or not weight[1] or bias[0] % weight[1]:
+    if len(weight) < 2 or len(bias) != 1 or not weight[1] or bias[0] % weight[1]:
         return False
     groups = bias[0] // weight[1]
     return groups > 0 and weight[0] % groups == 0

@@ -200,7 +200,7 @@ _DAMAGED = "damaged|cut short|differs|refused as unsafe|overlap|before the archi
 CHANGES: dict[str, tuple[Callable[[bytes, Place], bytes], str]] = {
     "a member that climbs": (added("../outside/canary"), UNSAFE_NAME),
     "a member that climbs later": (added("archive/../../outside/canary"), UNSAFE_NAME),
-    "an absolute member": (added("/tmp/x"), UNSAFE_NAME),
+    "an absolute member": (added("/etc/x"), UNSAFE_NAME),
     "a member on another drive": (added("C:x"), UNSAFE_NAME),
     "a member with backslashes": (added("..\\outside\\canary"), UNSAFE_NAME),
     "a member whose name has a NUL": (added("archive/x\0.txt"), UNSAFE_NAME),
