@@ -17,6 +17,7 @@ from ..checkpoint import Array, Contents, DType, Layer, LazyTensor, Output, Sett
 from ..errors import CheckpointError
 from . import _torch_attention as attention
 from . import _torch_normalization as normalization
+from ._torch_parametrized import parametrized_reason, with_parametrizations
 from ._torch_plain import BAG, bag_settings, conv_notes, conv_settings, embedding_notes, plain_kinds
 
 if TYPE_CHECKING:
@@ -68,11 +69,15 @@ def structure(contents: Contents) -> Structure:
     for name in contents.tensors:
         module, _, tensor = name.rpartition(".")
         modules.setdefault(module, {})[tensor] = name
-    modules = attention.with_output_projections(modules)
+    modules = attention.with_output_projections(with_parametrizations(modules))
     described = contents.description.get("modules")
     layers, unknown = [], {}
     for module, tensors in modules.items():
-        layer = _described_layer(module, tensors, described, contents) or _named_layer(module, tensors, contents)
+        layer = (
+            parametrized_reason(module, tensors)
+            or _described_layer(module, tensors, described, contents)
+            or _named_layer(module, tensors, contents)
+        )
         if isinstance(layer, Layer):
             layers.append(layer)
         else:
