@@ -23,7 +23,7 @@ from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model
 from .keras_upgrade import ALLOWED, Upgrade, upgrade
 from .layer_pairs import LayerSide
-from .layouts import Layout, layout_named
+from .layouts import Layout, layout_named, layouts_of
 from .mapping import NameMap, name_map
 from .match import Pair, Side, match, sides
 from .matching.feature_maps import agree_on_maps, maps_of
@@ -248,7 +248,7 @@ def _pair_layers(
     allow: tuple[str, ...],
     dtype: DType | None,
 ) -> _PairedLayer:
-    layout = layout_named(_target_layout(job, pair))
+    layout = _target_layout(job, pair)
     pair = agree_on_maps(source, target, pair, layout, mapping)
     sources = source.parts(pair.sources, pair.kind)
     settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
@@ -293,9 +293,12 @@ def _stated(layout: Layout, source: Layer, settings: Mapping[str, Setting]) -> d
     return {name: settings[name] for name in layout.kind.settings if name in shown and name in settings}
 
 
-def _target_layout(job: _Job, pair: Pair) -> str:
+def _target_layout(job: _Job, pair: Pair) -> Layout:
     own = pair.targets[0].layout if job.template else ""
-    return own or f"{job.framework.NAME}.{pair.kind}"
+    if not own and f"{job.framework.NAME}.{pair.kind}" not in layouts_of(job.framework.NAME):
+        hint = "leave it out of a template (--into) and allow it to stay behind with --allow-unused"
+        raise RefusedError("", [f"{job.framework.NAME} has no layer of the kind {pair.kind}; {hint}"])
+    return layout_named(own or f"{job.framework.NAME}.{pair.kind}")
 
 
 def _fresh_part(job: _Job, layout: Layout, source: Part, target: Layer) -> Part:

@@ -85,7 +85,7 @@ def test_a_projected_lstm_is_carried_in_pytorch_and_refused_where_there_is_no_pl
 def test_a_bag_goes_into_an_embedding_only_where_the_user_combines_its_rows(tmp_path):
     bag = holder(torch.nn.EmbeddingBag(TOKENS, FEATURES, mode="mean"))
     model = one_layer(keras.layers.Embedding(TOKENS, FEATURES), (TIME,), "int32")
-    with pytest.raises(RefusedError, match="combine is mean, and keras.embedding can only be none; --allow combine"):
+    with pytest.raises(RefusedError, match=r"combine is mean, and keras\.embedding can only be none; --allow combine"):
         wp.convert(bag, model)
     wp.convert(bag, model, allow=["combine"])
     tokens = np.random.default_rng(3).integers(0, TOKENS, (BATCH, TIME))
@@ -164,5 +164,4 @@ def test_a_slope_at_every_place_is_refused_by_a_module_of_one_a_channel(tmp_path
 def test_a_convolutional_lstm_has_no_module_in_pytorch_and_is_refused_by_name(tmp_path, weightport):
     one_layer(keras.layers.ConvLSTM2D(3, 2), (TIME, 6, 5, 4)).save(tmp_path / "m.keras")
     output = weightport("convert", tmp_path / "m.keras", tmp_path / "m.pt", status=1)
-    assert "layer" in output
-    assert "conv_lstm" in output
+    assert "layer: torch has no layer of the kind conv_lstm" in output
