@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
 import click
 
 from . import __version__
@@ -34,5 +39,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. A request to end is followed like Ctrl-C: what is half written is cleared away."""
+    signal.signal(signal.SIGTERM, _terminated)
     cli(prog_name="weightport")
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    sys.exit(128 + number)

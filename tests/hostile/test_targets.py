@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +213,27 @@ def test_the_longest_name_that_a_file_can_have_is_written(source: Path, folder: 
     wp.convert(source, target)
     assert names(folder) == [target.name]
     assert staging.companion_names(folder / "x", lambda mark: [f"x{mark}"], "x") == ["x"]
+
+
+def test_a_command_that_is_asked_to_end_clears_what_it_has_begun(source: Path, folder: Path) -> None:
+    code = """
+import sys, time
+from weightport import staging
+from weightport.cli import main
+
+def never(*arguments, **options):
+    print("writing", flush=True)
+    time.sleep(60)
+
+staging.publish = never
+sys.argv = ["weightport", "convert", *sys.argv[1:]]
+main()
+"""
+    command = [sys.executable, "-c", code, str(source), str(folder / "out.pt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        assert len(names(folder)) == 1
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert names(folder) == []
