@@ -11,6 +11,7 @@ import numpy as np
 from .checkpoint import DType, Setting
 from .errors import RefusedError
 from .kinds import Kind, Role
+from .notation import spatial_names
 from .plan import LayerPlan, Move, Requirement, SourceBlock, TensorPlan
 from .views import Place, StoredBlock, View, sum_class
 
@@ -98,13 +99,22 @@ def size_problems(
             problems.append(f"{count} {axis} in {ours_name}, {target_counts[axis]} in {theirs_name}")
     if problems:
         return problems
+    shared = _shared_axes(sources, targets)
     for layer, (ours, theirs) in enumerate(zip(_all_sizes(sources), _all_sizes(targets), strict=True)):
         for axis in dict.fromkeys([*ours, *theirs]):
-            if ours.get(axis) != theirs.get(axis):
+            is_shared = any(axis == name or axis in spatial_names(name, [axis]) for name in shared)
+            if is_shared and ours.get(axis) != theirs.get(axis):
                 where = f"layer {layer}: " if len(_all_sizes(sources)) > 1 else ""
                 found = ours.get(axis), theirs.get(axis)
                 problems.append(f"{where}{axis} is {found[0]} in {ours_name}, {found[1]} in {theirs_name}")
     return problems
+
+
+def _shared_axes(sources: Sequence[Part], targets: Sequence[Part]) -> set[str]:
+    """The axes of the roles that both sides have; an axis of other roles is no size to compare."""
+    ours, theirs = ({role for part in parts for role in part.view.roles} for parts in (sources, targets))
+    roles = sources[0].view.layout.kind.roles
+    return {axis for role in ours & theirs for axis in roles[role].axes}
 
 
 def _total_counts(parts: Sequence[Part]) -> dict[str, int]:

@@ -244,3 +244,107 @@ def test_live_spectral_normalization(tmp_path):
     with torch.no_grad():
         found = twin["spectral"](torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, np.asarray(model(x)), rtol=0, atol=1e-5)
+
+
+# ONNX: the operators, and the graphs that PyTorch's exporter writes.
+
+
+def run_onnx(path, x):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+def channels_first_input(case):
+    return case.turn_in(torch.from_numpy(case.input("float32"))).contiguous()
+
+
+# The exporter writes a root mean square as single steps, and repeats the tensors of running instances with Tile.
+EXPORTED = [case for case in CASES if not case.name.startswith(("rms", "instance-running"))]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", EXPORTED, ids=lambda case: case.name)
+def test_an_exported_graph_both_ways(case, tmp_path):
+    twin, x = torch_module(case, seed=3), channels_first_input(case)
+    torch.onnx.export(twin, (x,), tmp_path / "m.onnx", dynamo=False, input_names=["x"], output_names=["y"])
+    model = keras_model(case)
+    model.save(tmp_path / "m.keras")
+    missing = ["*num_batches_tracked"]
+    wp.convert(tmp_path / "m.keras", tmp_path / "from_keras.onnx", into=tmp_path / "m.onnx")
+    found = case.turn_out(torch.from_numpy(run_onnx(tmp_path / "from_keras.onnx", x.numpy()))).numpy()
+    np.testing.assert_allclose(found, run_keras(model, case.input("float32")), rtol=0, atol=1e-5)
+    other = torch_module(case, seed=8)
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    report = wp.convert(
+        tmp_path / "from_keras.onnx", tmp_path / "back.pt", into=tmp_path / "other.pt", allow_missing=missing
+    )
+    assert report.verdict == "exact"
+    other.load_state_dict(torch.load(tmp_path / "back.pt", weights_only=True))
+    assert_same(case, model, other)
+
+
+OPERATORS = {
+    "instance-6": (
+        "InstanceNormalization",
+        ("scale", "B"),
+        6,
+        {},
+        lambda n: n.InstanceNorm1d(4, eps=1e-4, affine=True),
+    ),
+    "instance-22": (
+        "InstanceNormalization",
+        ("scale", "B"),
+        22,
+        {},
+        lambda n: n.InstanceNorm1d(4, eps=1e-4, affine=True),
+    ),
+    "group-21": ("GroupNormalization", ("scale", "bias"), 21, {"num_groups": 2}, lambda n: n.GroupNorm(2, 4, eps=1e-4)),
+    "rms-23": ("RMSNormalization", ("scale",), 23, {"axis": -1}, lambda n: n.RMSNorm(4, eps=1e-4)),
+    "layer-17": ("LayerNormalization", ("Scale", "B"), 17, {"axis": -1}, lambda n: n.LayerNorm(4, eps=1e-4)),
+    "batch-9": ("BatchNormalization", ("a", "b", "mean", "var"), 9, {}, lambda n: n.BatchNorm1d(4, eps=1e-4)),
+    "batch-15": ("BatchNormalization", ("a", "b", "mean", "var"), 15, {}, lambda n: n.BatchNorm1d(4, eps=1e-4)),
+}
+
+
+def one_operator(path, operator, names, opset, attributes, size=4):
+    """A file of one node whose weights are called ``layer.<name>``."""
+    from onnx import TensorProto, helper, numpy_helper, save_model
+
+    generator = np.random.default_rng(3)
+    tensors = {f"layer.{name}": generator.uniform(0.2, 0.6, size).astype("float32") for name in names}
+    node = helper.make_node(operator, ["x", *tensors], ["y"], epsilon=1e-4, **attributes)
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 4, 4))]
+    held = [numpy_helper.from_array(array, name) for name, array in tensors.items()]
+    graph = helper.make_graph([node], "one", given, [helper.make_empty_tensor_value_info("y")], held)
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10), path)
+    return tensors
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_of_old_and_new_opsets_both_ways(name, tmp_path):
+    operator, names, opset, attributes, make = OPERATORS[name]
+    one_operator(tmp_path / "m.onnx", operator, names, opset, attributes)
+    twin = torch.nn.ModuleDict({"layer": make(torch.nn)}).eval()
+    wp.convert(tmp_path / "m.onnx", twin)
+    x = np.random.default_rng(7).normal(size=(3, 4, 4)).astype("float32")
+    expected = run_onnx(tmp_path / "m.onnx", x)
+    with torch.no_grad():
+        np.testing.assert_allclose(twin["layer"](torch.from_numpy(x)).numpy(), expected, rtol=0, atol=1e-5)
+    one_operator(tmp_path / "other.onnx", operator, names, opset, {**attributes}, size=4)
+    wp.convert(twin, tmp_path / "back.onnx", into=tmp_path / "other.onnx")
+    np.testing.assert_array_equal(run_onnx(tmp_path / "back.onnx", x), expected)
+
+
+def test_a_scale_for_each_group_is_not_one_for_each_channel(tmp_path):
+    """GroupNormalization before opset 21; refused by what has no such scale, unless it is one and the bias zero."""
+    one_operator(tmp_path / "m.onnx", "GroupNormalization", ("scale", "bias"), 18, {"num_groups": 2}, size=2)
+    assert wp.open(tmp_path / "m.onnx").layers[0].layout == "onnx.group_norm_18"
+    twin = torch.nn.ModuleDict({"layer": torch.nn.GroupNorm(2, 4)})
+    with pytest.raises(RefusedError, match="no place for group_scale"):
+        wp.convert(tmp_path / "m.onnx", twin)
+
+
+def test_a_batch_normalization_with_a_scale_for_every_place_is_refused(tmp_path):
+    one_operator(tmp_path / "m.onnx", "BatchNormalization", ("a", "b", "mean", "var"), 8, {"spatial": 0})
+    reasons = wp.open(tmp_path / "m.onnx").structure.unknown
+    assert "has one for every place (spatial = 0)" in reasons["layer.a"]

@@ -82,6 +82,7 @@ class Graph:
         description = contents.description
         self.tensors: Mapping[str, Tensor] = contents.tensors
         self.aliases: Mapping[str, str] = description.get("aliases", {})
+        self.opset: int = description.get("opsets", {}).get("", 1)
         self.nested: Mapping[str, str] = description.get("nested", {})
         self.outputs = frozenset(value["name"] for value in description.get("outputs", ()))
         self.nodes = tuple(_node(index, node) for index, node in enumerate(description.get("nodes", ())))

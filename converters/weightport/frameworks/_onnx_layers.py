@@ -7,25 +7,14 @@ layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ..checkpoint import Setting
+from ._onnx_draft import Draft
+from ._onnx_draft import refuse as _refuse
+from ._onnx_draft import tensors as _tensors
 from ._onnx_graph import Graph, Node, Weight
+from ._onnx_normalization import NORMALIZATIONS
 from ._onnx_recurrent import recurrent_notes, recurrent_settings
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A layer without a name yet. ``tensors`` maps the operator's input names to tensors. ``output`` is the value that
-    the layer gives out, where another node than its own makes it (the Add of a bias)."""
-
-    node: Node
-    kind: str
-    tensors: Mapping[str, str]
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    storage: Mapping[str, Setting] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    output: str = ""
 
 
 def drafts(graph: Graph) -> Iterator[Draft]:
@@ -211,24 +200,6 @@ def _one_or_all(values: Sequence[int]) -> Setting:
     return values[0] if len(set(values)) == 1 else tuple(values)
 
 
-def _batch_norm(node: Node, graph: Graph) -> Draft | None:
-    tensors = _tensors(node, graph, {"scale": 1, "B": 2, "input_mean": 3, "input_var": 4})
-    if tensors is None:
-        return None
-    settings: dict[str, Setting] = {"epsilon": node.number("epsilon", 1e-5), "momentum": node.number("momentum", 0.9)}
-    notes = ("training_mode = 1: it normalizes by the batch",) if node.integer("training_mode", 0) else ()
-    return Draft(node, "batch_norm", tensors, settings, notes=notes)
-
-
-def _layer_norm(node: Node, graph: Graph) -> Draft | None:
-    tensors = _tensors(node, graph, {"Scale": 1}, {"B": 2})
-    if tensors is None:
-        return None
-    axis = node.integer("axis", -1)
-    notes = () if axis == -len(graph.shape(tensors["Scale"])) else (f"axis = {axis}: it normalizes from there on",)
-    return Draft(node, "layer_norm", tensors, {"epsilon": node.number("epsilon", 1e-5)}, notes=notes)
-
-
 def _gather(node: Node, graph: Graph) -> Draft | None:
     """A Gather is an embedding where it takes rows of a matrix of the file; any other is a matter of shapes."""
     name, _ = graph.origin(node.input(0))
@@ -243,36 +214,14 @@ def _gather(node: Node, graph: Graph) -> Draft | None:
     return Draft(node, "embedding", tensors) if tensors else None
 
 
-def _tensors(
-    node: Node, graph: Graph, needed: Mapping[str, int], optional: Mapping[str, int] | None = None
-) -> dict[str, str] | None:
-    """The tensors behind a node's inputs; None, with the reason at each, where one of them is no tensor as it is."""
-    inputs = {**needed, **{name: index for name, index in (optional or {}).items() if node.input(index)}}
-    found = {name: graph.straight(node, index) for name, index in inputs.items()}
-    missing = [name for name, tensor in found.items() if tensor is None]
-    if missing:
-        _refuse(node, graph, tuple(inputs.values()), f"has no tensor of the file as its {missing[0]}")
-        return None
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
-
-
-def _refuse(node: Node, graph: Graph, inputs: Sequence[int], reason: str) -> None:
-    """Say of the tensors behind these inputs why they are in no layer."""
-    for index in inputs:
-        name, _ = graph.origin(node.input(index))
-        if name is not None:
-            graph.reasons.setdefault(name, f"{node.label} {reason}")
-
-
 _READERS: Mapping[str, Callable[[Node, Graph], Draft | None]] = {
+    **NORMALIZATIONS,
     "LSTM": _recurrent,
     "GRU": _recurrent,
     "RNN": _recurrent,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Conv": _conv,
-    "BatchNormalization": _batch_norm,
-    "LayerNormalization": _layer_norm,
     "Gather": _gather,
     "ConvTranspose": _conv_transpose,
     "PRelu": _prelu,

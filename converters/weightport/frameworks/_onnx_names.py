@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from ._onnx_layers import Draft
+from ._onnx_draft import Draft
 
 _PARAMETER = re.compile(r"(?P<module>.+)\.(weight|bias|running_(mean|var)|(weight|bias)_(ih|hh)_l\d+(_reverse)?)")
 _ENDING = re.compile(r"[./_](weights?|bias|kernel|embeddings?|gamma|scale|data|W|R|B)$")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, FeatureMap, Layer, Output, Structure
 from ..formats import onnx as model_file
+from ._onnx_draft import Draft
 from ._onnx_flow import flattened_axes
 from ._onnx_graph import Graph
-from ._onnx_layers import Draft, drafts
+from ._onnx_layers import drafts
 from ._onnx_names import layer_names
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _merged(all_drafts: Iterable[Draft]) -> Iterator[Draft]:
 
 def _layer(draft: Draft, name: str, maps: Mapping[str, Mapping[str, FeatureMap | str]]) -> Layer:
     weight = next(iter(draft.tensors.values()))
-    layer = Layer(name, (draft.kind,), draft.tensors, draft.settings, draft.storage, draft.notes)
+    layer = Layer(
+        name, (draft.kind,), draft.tensors, draft.settings, draft.storage, draft.notes, draft.layout, draft.sizes
+    )
     return replace(layer, flattened=maps.get(weight))
 
 

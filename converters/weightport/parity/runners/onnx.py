@@ -14,7 +14,7 @@ import numpy as np
 from ...checkpoint import Array, Checkpoint, LazyTensor
 from ...formats import onnx as model_file
 from ...frameworks import onnx as framework
-from ...frameworks._onnx_layers import Draft
+from ...frameworks._onnx_draft import Draft
 from ..inputs import InputSpec
 from . import LayerRun, Run, UnreachableError, first_line, is_installed
 
