@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import product
 from math import prod
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from .checkpoint import Setting
 from .errors import LayoutError, RefusedError
@@ -103,7 +103,13 @@ def view_of(
     ``sizes`` has sizes and counts that no shape tells (``{"unit": 6, "layer": 2}`` of one flat buffer). Raises
     LayoutError where a tensor is missing, belongs to no role or does not fit.
     """
-    return _view_of(layout, *(tuple(given.items()) for given in (shapes, settings, storage, sizes)))
+    return _view_of(layout, _items(shapes), _items(settings), _items(storage), _items(sizes))
+
+
+def _items(given: Mapping[str, Value]) -> Items[Value]:
+    """The items as a key; of numbers in a list, as JSON has them, too."""
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return tuple(plain.items())
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -147,10 +153,8 @@ def view_for(
     ``sizes`` has one entry for each stacked layer. Of several ways to store the same, the first that can hold it is
     taken where ``storage`` does not say which.
     Raises RefusedError where the layout cannot hold this many layers or directions, or these sizes."""
-    stacked = tuple(tuple(own.items()) for own in sizes)
-    return _view_for(
-        layout, tuple(roles), tuple(counts.items()), stacked, tuple(settings.items()), tuple(storage.items())
-    )
+    stacked = tuple(_items(own) for own in sizes)
+    return _view_for(layout, tuple(roles), _items(counts), stacked, _items(settings), _items(storage))
 
 
 @lru_cache(maxsize=REMEMBERED)

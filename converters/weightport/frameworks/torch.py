@@ -145,7 +145,9 @@ def _named_layer(module: str, tensors: Mapping[str, str], contents: Contents) ->
         return Layer(module, ("batch_norm",), tensors)
     if "weight" not in tensors:
         return "a bias without a weight"
-    return Layer(module, plain_kinds(shapes), tensors)
+    kinds = plain_kinds(shapes)
+    listed = ", ".join(f"{tensor} {list(shape)}" for tensor, shape in shapes.items())
+    return Layer(module, kinds, tensors) if kinds else f"no kind has {listed}"
 
 
 def _shapes(tensors: Mapping[str, str], contents: Contents) -> dict[str, tuple[int, ...]]:
