@@ -1,0 +1,114 @@
+"""Every layer and operation in ONNX Runtime against Keras: families of them side by side, each on the same input."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import weightport as wp
+from graph_checks import assert_same, name_of, randomise, to_onnx
+from graph_layers import CONVOLUTIONS, OTHERS
+
+
+def side_by_side(cases, shape):
+    inputs = keras.Input(shape)
+    return randomise(keras.Model(inputs, [case(inputs) for case in cases]))
+
+
+def values_of(model, shape):
+    return {name_of(model.inputs[0]): np.random.default_rng(2).normal(size=(3, *shape)).astype("float32")}
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, *OTHERS])
+def test_layers_compute_what_keras_does(name, tmp_path) -> None:
+    shape, cases = {**CONVOLUTIONS, **OTHERS}[name]
+    model = side_by_side(cases, shape)
+    assert_same(model, tmp_path, values_of(model, shape))
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "separable1d", "transposed1d", "pool2d"])
+def test_layers_take_maps_of_any_size(name, tmp_path) -> None:
+    shape, cases = CONVOLUTIONS[name]
+    known = [case for case in cases if not smaller_than_its_strides(case)]
+    assert len(known) >= len(cases) - 6
+    model = side_by_side([type(case).from_config(case.get_config()) for case in known], (None, *shape[1:]))
+    assert_same(model, tmp_path, values_of(model, shape))
+
+
+def smaller_than_its_strides(case):
+    """Whether a window leaves elements out, so that its padding is not the one that ONNX computes."""
+    config = case.get_config()
+    sizes = config.get("pool_size") or config.get("kernel_size")
+    return config.get("padding") == "same" and sizes is not None and min(sizes) < max(config["strides"])
+
+
+@pytest.mark.parametrize("opset", [18, 20, 23])
+def test_every_opset_is_one_that_onnx_runtime_runs(opset, tmp_path) -> None:
+    shape, cases = OTHERS["maps"]
+    cases = [case for case in cases if isinstance(case, layers.Layer)]
+    model = side_by_side([type(case).from_config(case.get_config()) for case in cases], shape)
+    assert_same(model, tmp_path, values_of(model, shape), opset=opset)
+
+
+def test_bicubic_interpolation_is_as_near_as_tensorflow_computes_it(tmp_path) -> None:
+    """TensorFlow looks its cubic weights up in a table of 1,024 places."""
+    cases = [layers.UpSampling2D((3, 2), interpolation="bicubic"), layers.Resizing(8, 9, interpolation="bicubic")]
+    model = side_by_side(cases, (6, 5, 4))
+    assert_same(model, tmp_path, values_of(model, (6, 5, 4)), tolerance=1e-3)
+
+
+def test_channels_stay_first_between_convolutions(tmp_path) -> None:
+    inputs = keras.Input((16, 16, 3), name="x")
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    y = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+    x = layers.MaxPooling2D()(layers.Add()([layers.Activation("silu")(y), x]))
+    x = layers.Concatenate()([x, layers.ZeroPadding2D(1)(layers.Conv2D(2, 3)(x))])
+    model = randomise(keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.Dropout(0.5)(x))))
+    import onnx
+
+    path = assert_same(model, tmp_path, values_of(model, (16, 16, 3)))
+    assert [node.op_type for node in onnx.load(path).graph.node].count("Transpose") == 1
+
+
+def test_every_problem_of_a_model_is_listed(tmp_path) -> None:
+    inputs = keras.Input((4, 5))
+    one = layers.LSTM(3, activation="selu", name="first")(inputs)
+    other = layers.SimpleRNN(3, activation="mish", name="second")(inputs)
+    with pytest.raises(wp.RefusedError) as caught:
+        to_onnx(keras.Model(inputs, [one, other]), tmp_path)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["first", "second"]
+
+
+def test_masks_go_through_layers_as_in_keras(tmp_path) -> None:
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.Embedding(9, 6, mask_zero=True)(tokens)
+    y = layers.LayerNormalization()(layers.Dropout(0.3)(layers.Dense(6, activation="tanh")(x)))
+    joined = layers.Concatenate()([layers.Add()([x, y]), y])
+    results = [
+        layers.GRU(3)(joined),
+        layers.GlobalAveragePooling1D()(y),
+        layers.Attention()([x, y]),
+        layers.MultiHeadAttention(2, 3)(x, y),
+        layers.LSTM(3)(layers.Concatenate(axis=1)([x, y])),
+        layers.SimpleRNN(3)(
+            layers.TimeDistributed(layers.Dense(4))(layers.Bidirectional(layers.LSTM(3, return_sequences=True))(y))
+        ),
+    ]
+    values = {"tokens": np.array([[3, 4, 0, 5, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 1, 2, 0, 3]], "int32")}
+    assert_same(randomise(keras.Model(tokens, results)), tmp_path, values)
+
+
+def test_models_in_models_share_their_layers(tmp_path) -> None:
+    inner_input = keras.Input((5,))
+    hidden = layers.Dense(4, activation="tanh")(inner_input)
+    inner = keras.Model(inner_input, [layers.Dense(5)(hidden), hidden], name="inner")
+    sequence = keras.Sequential([keras.Input((4,)), layers.Dense(5), layers.BatchNormalization()], name="sequence")
+    one, other = keras.Input((5,), name="one"), keras.Input((5,), name="other")
+    a, b = inner(one)
+    c, d = inner(layers.Add()([other, sequence(b)]))
+    model = keras.Model({"one": one, "other": other}, {"deep": inner(c)[1], "sum": a + c, "last": d})
+    random = np.random.default_rng(4)
+    values = {name: random.normal(size=(3, 5)).astype("float32") for name in ("one", "other")}
+    assert_same(randomise(model), tmp_path, values)
