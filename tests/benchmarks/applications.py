@@ -33,10 +33,17 @@ def architectures() -> list[str]:
     return sorted(name for name, value in found if callable(value) and name[0].isupper())
 
 
+def architecture(name: str, size: int) -> keras.Model:
+    """The architecture with ten classes, and no softmax at its end that would hide all but the largest number."""
+    build = getattr(keras.applications, name)
+    model: keras.Model = build(weights=None, input_shape=(size, size, CHANNELS), classes=10, classifier_activation=None)
+    return model
+
+
 def relative_error(name: str, folder: Path) -> str:
     """Convert one architecture, run both, and say how far apart they are."""
     size = SIZES.get(name, USUAL_SIZE)
-    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, CHANNELS), classes=10)
+    model = architecture(name, size)
     steady(model)
     source, target = folder / f"{name}.keras", folder / f"{name}.onnx"
     model.save(source)

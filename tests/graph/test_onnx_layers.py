@@ -86,18 +86,25 @@ def test_masks_go_through_layers_as_in_keras(tmp_path) -> None:
     x = layers.Embedding(9, 6, mask_zero=True)(tokens)
     y = layers.LayerNormalization()(layers.Dropout(0.3)(layers.Dense(6, activation="tanh")(x)))
     joined = layers.Concatenate()([layers.Add()([x, y]), y])
+    both = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(y)
     results = [
         layers.GRU(3)(joined),
         layers.GlobalAveragePooling1D()(y),
         layers.Attention()([x, y]),
-        layers.MultiHeadAttention(2, 3)(x, y),
         layers.LSTM(3)(layers.Concatenate(axis=1)([x, y])),
-        layers.SimpleRNN(3)(
-            layers.TimeDistributed(layers.Dense(4))(layers.Bidirectional(layers.LSTM(3, return_sequences=True))(y))
-        ),
+        layers.SimpleRNN(3)(layers.TimeDistributed(layers.Dense(4))(both)),
     ]
     values = {"tokens": np.array([[3, 4, 0, 5, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 1, 2, 0, 3]], "int32")}
     assert_same(randomise(keras.Model(tokens, results)), tmp_path, values)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["itself", "another"])
+def test_heads_look_at_no_step_that_is_masked(same, tmp_path) -> None:
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.Embedding(9, 6, mask_zero=True)(tokens)
+    y = layers.MultiHeadAttention(2, 3)(x, x if same else layers.Dense(4)(x))
+    values = {"tokens": np.array([[3, 4, 0, 5, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 1, 2, 0, 3]], "int32")}
+    assert_same(randomise(keras.Model(tokens, layers.GRU(3)(y))), tmp_path, values)
 
 
 def test_models_in_models_share_their_layers(tmp_path) -> None:

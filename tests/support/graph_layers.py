@@ -23,7 +23,6 @@ ACTIVATIONS = (
 )
 
 
-
 def windowed(make: Callable[..., Any], paddings: tuple[str, ...] = ("valid", "same"), **more: Any) -> list[Case]:
     """The layer with every padding, stride and dilation."""
     return [
