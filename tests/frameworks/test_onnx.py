@@ -130,14 +130,15 @@ def test_a_causal_convolution_is_seen(tmp_path: Path) -> None:
 
 
 MAKE = helper.make_node
+SCALED = "; multiply the tensor by it in the graph and set the attribute to 1"
 UNKNOWN = {
     "a scaled product": (
         [MAKE("Gemm", ["x", "w", "b"], ["y_out"], alpha=0.5, name="g")],
-        {"w": "Gemm 'g' scales it by alpha = 0.5", "b": "Gemm 'g' scales it by alpha = 0.5"},
+        {"w": f"Gemm 'g' scales it by alpha = 0.5{SCALED}", "b": f"Gemm 'g' scales it by alpha = 0.5{SCALED}"},
     ),
     "a scaled bias": (
         [MAKE("Gemm", ["x", "w", "b"], ["y_out"], beta=0.5, name="g")],
-        {"b": "Gemm 'g' scales it by beta = 0.5"},
+        {"b": f"Gemm 'g' scales it by beta = 0.5{SCALED}"},
     ),
     "a number for a bias": (
         [MAKE("Gemm", ["x", "w", "scale"], ["y_out"], name="g")],

@@ -49,9 +49,12 @@ def _initial_states(node: Node, graph: Graph) -> None:
             )
 
 
+_SCALED = "multiply the tensor by it in the graph and set the attribute to 1"
+
+
 def _gemm(node: Node, graph: Graph) -> Draft | None:
     if node.number("alpha", 1.0) != 1.0:
-        _refuse(node, graph, (1, 2), f"scales it by alpha = {node.number('alpha', 1.0):g}")
+        _refuse(node, graph, (1, 2), f"scales it by alpha = {node.number('alpha', 1.0):g}; {_SCALED}")
         return None
     weight = _matrix(node, graph)
     if weight is None:
@@ -71,7 +74,7 @@ def _gemm(node: Node, graph: Graph) -> Draft | None:
 
 def _gemm_bias(node: Node, graph: Graph, width: int) -> str | None:
     if node.number("beta", 1.0) != 1.0:
-        _refuse(node, graph, (2,), f"scales it by beta = {node.number('beta', 1.0):g}")
+        _refuse(node, graph, (2,), f"scales it by beta = {node.number('beta', 1.0):g}; {_SCALED}")
         return None
     return _bias(node, 2, graph, width)
 
@@ -122,7 +125,7 @@ def _after_bias(node: Node, graph: Graph, bias: str | None) -> str:
 
 def _bias(node: Node, index: int, graph: Graph, width: int) -> str | None:
     name = graph.straight(node, index)
-    if name is None or graph.shape(name) == (width,):
+    if name is None or graph.shape(name) in ((width,), (1, width)):
         return name
     _refuse(node, graph, (index,), f"adds it to {width} outputs, and its shape is {list(graph.shape(name))}")
     return None
@@ -161,7 +164,8 @@ def _conv_transpose(node: Node, graph: Graph) -> Draft | None:
 
 
 def _prelu(node: Node, graph: Graph) -> Draft | None:
-    tensors = _tensors(node, graph, {"slope": 1})
+    vector = _spread_vector(node, graph)
+    tensors = {"slope": vector} if vector else _tensors(node, graph, {"slope": 1})
     if tensors is None:
         return None
     shape = graph.shape(tensors["slope"])
@@ -170,6 +174,13 @@ def _prelu(node: Node, graph: Graph) -> Draft | None:
         _refuse(node, graph, (1,), f"has a slope of shape {list(shape)}, which does not tell its channels")
         return None
     return Draft(node, "prelu", tensors, storage={"channel": channel})
+
+
+def _spread_vector(node: Node, graph: Graph) -> str | None:
+    """The one slope a channel that a graph gives its axes of space only when it runs, as PyTorch exports it."""
+    name, path = graph.origin(node.input(1))
+    is_spread = path and all(step.op in ("Identity", "Unsqueeze", "Reshape") for step in path)
+    return name if is_spread and name is not None and len(graph.shape(name)) == 1 else None
 
 
 def _slope_axis(shape: tuple[int, ...]) -> str | None:
