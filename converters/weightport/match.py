@@ -8,6 +8,7 @@ from .agreement import agree_on_sizes
 from .checkpoint import Checkpoint
 from .errors import RefusedError
 from .mapping import NameMap, name_map
+from .matching.attention import with_attention
 from .matching.contents import settle_by_values
 from .matching.pairing import Ambiguity, Pairing, common_kind, pairing_of
 from .matching.sides import Pair, Side, layer_view
@@ -16,7 +17,9 @@ __all__ = ["Ambiguity", "Pair", "Pairing", "Side", "common_kind", "layer_view", 
 
 
 def sides(source: Checkpoint, target: Checkpoint, mapping: Mapping[str, str] | NameMap) -> tuple[Side, Side]:
-    """Two checkpoints to be paired, each with the sizes that only the other tells."""
+    """Two checkpoints to be paired, each with the sizes that only the other tells, and with attention as one layer
+    where the other side has it so."""
+    source, target = with_attention(source, target)
     ours, theirs = agree_on_sizes(source, target, dict(_given(source, target, mapping)))
     return Side(ours), Side(theirs)
 

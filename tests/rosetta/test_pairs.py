@@ -35,7 +35,8 @@ def sizes_of(recording):
 
 def needs_sizes(layout):
     """Whether its shapes do not tell all: a whole layer in one buffer, heads that are flattened into features."""
-    return any(len(tensor.parts) > 1 for tensor in layout.tensors)
+    groups = [group for tensor in layout.tensors for part in tensor.parts for group in part.dimensions]
+    return any(len(tensor.parts) > 1 for tensor in layout.tensors) or any({"head", "key"} <= set(g) for g in groups)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)

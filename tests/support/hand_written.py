@@ -37,7 +37,8 @@ def classifier() -> Any:
     for filters in (6, 8):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-5)(x))
-    x = layers.MaxPooling2D(2)(x)
+    x = layers.DepthwiseConv2D(3, padding="same")(layers.MaxPooling2D(2)(x))
+    x = layers.SeparableConv2D(8, 3, padding="same", use_bias=True)(x)
     x = layers.Conv2D(8, (3, 1), groups=2, dilation_rate=2)(x)
     x = layers.Dropout(0.3)(layers.Flatten()(x))
     x = layers.Dense(9, activation="relu")(x)
@@ -59,7 +60,8 @@ class ImageNet(nn.Module):
         super().__init__()
         self.head = nn.Sequential(nn.Linear(2 * 5 * 8, 9), nn.ReLU(), nn.Linear(9, 4))
         last = nn.Conv2d(8, 8, (3, 1), groups=2, dilation=2)
-        self.body = nn.Sequential(Stage(3, 6), Stage(6, 8), nn.MaxPool2d(2), last)
+        slim = [nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)]
+        self.body = nn.Sequential(Stage(3, 6), Stage(6, 8), nn.MaxPool2d(2), *slim, nn.Conv2d(8, 8, 1), last)
 
     def forward(self, x):
         return self.head(self.body(x.permute(0, 3, 1, 2)).flatten(1))
@@ -174,11 +176,28 @@ class Block(nn.Module):
         return self.mlp_norm(x + self.mlp["down"](torch.relu(self.mlp["up"](x))))
 
 
-class Transformer(nn.Module):
+class Projections(nn.Module):
+    """Attention as most people write it: four linear layers."""
+
     def __init__(self):
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x, *_, need_weights=False):
+        query, key, value = (
+            layer(x).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        attended = (query @ key.transpose(-1, -2) / 2).softmax(-1) @ value
+        return (self.out_proj(attended.transpose(1, 2).flatten(2)),)
+
+
+class Transformer(nn.Module):
+    def __init__(self, attention=None):
         super().__init__()
         self.wte = nn.Embedding(13, 8)
         self.layers = nn.ModuleList([Block() for _ in range(3)])
+        for layer in self.layers if attention else ():
+            layer.attn = attention()
         self.classifier = nn.Linear(8, 5)
 
     def forward(self, x):
@@ -215,5 +234,11 @@ TWINS = {
         Transformer,
         lambda: [tokens(13, 3, 6)],
         ({"head": "wte"}, "the mapping file pairs head (dense) with wte (embedding)"),
+    ),
+    "transformer-of-linears": Twins(
+        transformer,
+        lambda: Transformer(Projections),
+        lambda: [tokens(13, 3, 6)],
+        ({"tokens": "classifier"}, "the mapping file pairs tokens (embedding) with classifier (dense)"),
     ),
 }
