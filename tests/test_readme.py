@@ -93,7 +93,7 @@ def test_every_block_of_python_runs(folder, monkeypatch, capsys):
     lstm = model(1).layers[0].cell
     given = {
         "keras_model": model(4),
-        "torch_module": Twin(),
+        "torch_module": Twin().eval(),
         "kernel": np.asarray(lstm.kernel),
         "recurrent_kernel": np.asarray(lstm.recurrent_kernel),
         "bias": np.asarray(lstm.bias),

@@ -110,14 +110,15 @@ def exported(module: Any, shape: tuple[int, ...], *, training: bool = False) -> 
 
     import onnx
 
-    axes = {0: "batch", **({1: "time"} if len(shape) == 3 else {})}
+    tokens = any(isinstance(part, torch.nn.Embedding) for part in module.modules())
+    axes = {0: "batch", **({1: "time"} if len(shape) == 3 or tokens else {})}
     mode = torch.onnx.TrainingMode.TRAINING if training else torch.onnx.TrainingMode.PRESERVE
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            (torch.zeros(shape),),
+            (torch.zeros(shape, dtype=torch.int64 if tokens else torch.float32),),
             file,
             input_names=["x"],
             dynamic_axes={"x": axes},

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..checkpoint import Array, DType
+from ..differences import SettingDifference
 from ..errors import WeightportError
 from ..layer_outputs import reference_outputs
 from ..layer_pairs import LayerPair
 from ..reference import run
+from ..setting_differences import settings_differences
 from .measure import Difference, compare, unit_roundoff
 from .model_depth import Question
 from .tolerance import DRAWS
 
+# What can be done in a layer and as well before or after it: a padding by a node of its own, a sequence turned.
+_OUTSIDE = frozenset({"padding", "direction", "return_sequences", "merge_mode", "activation"})
 _FLOAT64 = np.dtype(np.float64)
 
 
@@ -30,8 +35,22 @@ def compare_references(pair: LayerPair, dtype: DType, question: Question) -> tup
         ]
     except WeightportError as error:
         return None, str(error)
-    measured = 2 * max(_largest(outputs.a, other) for other in moved)
-    return compare(outputs.a, outputs.b, _FLOAT64, *question.tolerance(measured)), ""
+    tolerance = question.tolerance(2 * max(_largest(outputs.a, other) for other in moved))
+    difference = compare(outputs.a, outputs.b, _FLOAT64, *tolerance)
+    outside = [found for found in settings_differences(pair.a, pair.b) if found.name in _OUTSIDE]
+    if difference.agrees or not outside:
+        return difference, ""
+    alike = reference_outputs(_alike(pair, outside), seed=question.seed)
+    if not compare(alike.a, alike.b, _FLOAT64, *tolerance).agrees:
+        return difference, ""
+    listed = ", ".join(f"{found.name} is {found.a} in A and {found.b} in B" for found in outside)
+    return None, f"{listed}: only the models' own run shows whether something outside the layer makes up for it"
+
+
+def _alike(pair: LayerPair, settings: Sequence[SettingDifference]) -> LayerPair:
+    """The pair as if the second side had these settings of the first."""
+    stated = {**pair.b.layers[0].settings, **{found.name: found.a for found in settings}}
+    return replace(pair, b=replace(pair.b, layers=(replace(pair.b.layers[0], settings=stated), *pair.b.layers[1:])))
 
 
 def _moved(pair: LayerPair, inputs: Array, dtype: DType, generator: np.random.Generator) -> Array:

@@ -33,7 +33,7 @@ from .runners import Run, Runner
 # Unit roundoffs that a framework's tanh, sigmoid or exp may be off by, relative to its largest value: the worst of
 # TensorFlow 2.21, PyTorch 2.13 and ONNX Runtime on the CPU, as tests/parity/test_tolerance.py measures.
 FUNCTION_ROUNDINGS = 12
-DRAWS = 4
+DRAWS = 2
 _SUMMED_AXES = frozenset({"in", "hidden", "cell"})
 
 
@@ -52,7 +52,8 @@ def measure_rounding(runner: Runner, cases: Sequence[Case], runs: Sequence[Run],
     """Run the model with moved weights on each case, and see how far it goes from ``runs``, its own results."""
     unit = unit_roundoff(dtype)
     outputs = {name: _last_rounding(runs, name, unit) for name in runs[0].outputs}
-    layers, inputs = _units(runs, unit, "outputs"), _units(runs, unit, "inputs")
+    last = FUNCTION_ROUNDINGS * unit
+    layers, inputs = _last_roundings(runs, last, "outputs"), _last_roundings(runs, last, "inputs")
     for draw in range(DRAWS):
         weights = moved_weights(runner.checkpoint, unit, np.random.default_rng([seed, draw]))
         with runner.holding(weights) as moved:
@@ -67,8 +68,8 @@ def measure_rounding(runner: Runner, cases: Sequence[Case], runs: Sequence[Run],
     return Rounding(_doubled(outputs), _doubled(layers), _doubled(inputs), dtype)
 
 
-def _units(runs: Sequence[Run], unit: float, what: str) -> dict[str, float]:
-    """One rounding of the largest value that each layer takes in or gives out."""
+def _last_roundings(runs: Sequence[Run], unit: float, what: str) -> dict[str, float]:
+    """What the last operation, or an elementary function, rounds the largest value by that a layer takes or gives."""
     sizes: dict[str, float] = {}
     for run in runs:
         for name, layer in run.layers.items():

@@ -46,7 +46,7 @@ def judged_layers(
             case=run.case if run else "",
             reference=reference,
             settings=tuple(map(str, weights.settings)),
-            remarks=(*remarks, *([f"no reference: {why_not}"] if why_not and difference is None else ())),
+            remarks=(*remarks, *([why_not] if why_not and difference is None else ())),
             heat=heat_maps(pair, run.run if run else None, weights_differ=weights.verdict != SAME),
         )
         pairs.append(_judged(layer, model))
