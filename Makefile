@@ -23,6 +23,7 @@ lint: .venv/test-ready
 
 docs: .venv/demo-ready
 	.venv/bin/python docs/generate.py
+	.venv/bin/python docs/generate_layers.py
 
 benchmark: .venv/test-ready
 	.venv/bin/python tests/benchmarks/copies.py

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # A config has the name under which Keras exports a class, which gives its objects' groups and names another one.
-_OWN_NAME = {"GroupQueryAttention": "GroupedQueryAttention"}
+OWN_NAME = {"GroupQueryAttention": "GroupedQueryAttention"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def entry_of(value: object) -> Entry | None:
     if not isinstance(config, Mapping):
         config = {}
     exported = value["class_name"].rpartition(">")[2]  # "package>Class" of a registered class
-    class_name = _OWN_NAME.get(exported, exported)
+    class_name = OWN_NAME.get(exported, exported)
     names = [value.get("name"), config.get("name"), snake_case(class_name)]
     module = value.get("module")
     return Entry(

@@ -237,3 +237,20 @@ _READERS: Mapping[str, Callable[[Node, Graph], Draft | None]] = {
     "ConvTranspose": _conv_transpose,
     "PRelu": _prelu,
 }
+
+KIND_OF_OPERATOR: Mapping[str, str] = {
+    "LSTM": "lstm",
+    "GRU": "gru",
+    "RNN": "rnn",
+    "Gemm": "dense",
+    "MatMul": "dense",
+    "Conv": "conv",
+    "ConvTranspose": "conv_transpose",
+    "PRelu": "prelu",
+    "Gather": "embedding",
+    "BatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "GroupNormalization": "group_norm",
+    "InstanceNormalization": "group_norm",
+    "RMSNormalization": "rms_norm",
+}
