@@ -12,7 +12,8 @@ from .checkpoint import Checkpoint, Layer
 from .diagnosis import diagnose, exchanged_layers
 from .differences import DIFFERING, SAME, Comparison, LayerComparison, RoleComparison
 from .layer_comparison import EXACTLY, Tolerance, compare_roles, sizes_that_differ
-from .layer_pairs import LayerPair, PairedLayers, pair_layers
+from .layer_pairing import pair_layers
+from .layer_pairs import LayerPair, PairedLayers
 from .mapping import NameMap
 from .opening import PathLike, open_checkpoint
 from .outputs import Progress

@@ -1,21 +1,16 @@
-"""The layers of two checkpoints in pairs: what each side stores and means, ready to be compared or run."""
+"""Layers of two checkpoints in pairs: what each side stores and means, ready to be compared or run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 
 from .checkpoint import Array, Checkpoint, Layer, Setting
 from .engine import Read
-from .errors import RefusedError
-from .kinds import Kind, all_kinds
+from .kinds import Kind
 from .logical import logical_arrays
-from .mapping import NameMap, name_map
-from .match import Pair, Side, match, sides
-from .matching.feature_maps import agree_on_maps
-from .opening import PathLike
 from .planner import Part
 
 
@@ -78,41 +73,6 @@ class PairedLayers:
     only_b: tuple[Layer, ...]
 
 
-def pair_layers(
-    a: Checkpoint, b: Checkpoint, mapping: PathLike | Mapping[str, str] | NameMap | None = None
-) -> PairedLayers:
-    """Pair the layers of two checkpoints of any two frameworks, by the mapping, by name, then by order and kind.
-
-    Reads no tensor. Raises RefusedError, naming the candidates, where more than one pairing is possible, and
-    LayoutError where a layer's tensors do not fit its layout."""
-    names = name_map(mapping)
-    side_a, side_b = sides(a, b, names)
-    pairs = tuple(_pair(side_a, side_b, pair, names) for pair in match(side_a, side_b, names))
-    return PairedLayers(pairs, tuple(side_a.free.values()), tuple(side_b.free.values()))
-
-
 def _renamed(read: Read, names: Mapping[str, str]) -> Read:
     """Reads tensors by the layout's own names."""
     return lambda local: read(names[local])
-
-
-def _pair(side_a: Side, side_b: Side, pair: Pair, names: NameMap) -> LayerPair:
-    kind = all_kinds()[pair.kind]
-    layout = side_b.view(pair.targets[0], pair.kind).layout
-    try:
-        pair, doubt = agree_on_maps(side_a, side_b, pair, layout, names), ""
-    except RefusedError as error:
-        pair, doubt = _without_maps(pair), str(error)
-    a, b = (
-        LayerSide(side.checkpoint, kind, layers, tuple(side.parts(layers, pair.kind)))
-        for side, layers in ((side_a, pair.sources), (side_b, pair.targets))
-    )
-    return LayerPair(kind, a, b, pair.how, pair.notes, doubt)
-
-
-def _without_maps(pair: Pair) -> Pair:
-    """The pair with whole axes on both sides."""
-    sources, targets = (
-        tuple(replace(layer, flattened=None) for layer in layers) for layers in (pair.sources, pair.targets)
-    )
-    return replace(pair, sources=sources, targets=targets)

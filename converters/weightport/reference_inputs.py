@@ -49,6 +49,20 @@ def _image(weights: Weights, settings: Settings, generator: np.random.Generator,
     return generator.normal(size=(BATCH, *_space(kernel, settings), channels * groups))
 
 
+def _transposed_image(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    return generator.normal(size=(BATCH, *_space(weights["weight"].shape[2:], settings), len(weights["weight"])))
+
+
+def _sloped(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    channels, *space = weights["slope"].shape
+    sizes = [size if size > 1 else time for size in space]
+    return generator.normal(size=(BATCH, *(sizes or [time]), channels if channels > 1 else EXTRA))
+
+
+def _two_sides(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
+    return generator.normal(size=(BATCH, sum(weights["weight"].shape[1:])))
+
+
 def _normalised(weights: Weights, settings: Settings, generator: np.random.Generator, time: int) -> Array:
     shapes = [weights[role].shape for role in ("scale", "bias", "running_mean") if role in weights]
     return generator.normal(size=(BATCH, time, *shapes[0]))
@@ -96,6 +110,9 @@ _INPUTS: Mapping[str, Callable[[Weights, Settings, np.random.Generator, int], Ar
     "conv_lstm": _frames,
     "dense": _features,
     "conv": _image,
+    "conv_transpose": _transposed_image,
+    "prelu": _sloped,
+    "bilinear": _two_sides,
     "batch_norm": _normalised,
     "layer_norm": _normalised,
     "group_norm": _grouped,

@@ -196,3 +196,46 @@ def test_the_command_gives_one_json_document(tmp_path):
     assert document["verdict"] == "differing"
     layers = {layer["a"]: (layer["verdict"], layer["differing"]) for layer in document["layers"]}
     assert layers == {"lstm": ("same", 0), "head": ("differing", 3)}
+
+
+def matrices(names, seed=5, **changed):
+    generator = np.random.default_rng(seed)
+    made = {f"{name}.weight": generator.normal(size=(4, 4)).astype("float32") for name in names}
+    return {**made, **changed}
+
+
+def renamed(tensors, names):
+    """The same tensors, in the order of the names, under these names."""
+    return {f"{name}.weight": array for name, array in zip(names, tensors.values(), strict=True)}
+
+
+def test_layers_that_neither_name_nor_order_tells_are_paired_by_what_they_hold(compare):
+    """Two files whose order is an alphabet, with names that have nothing to do with each other."""
+    ours = matrices(["left", "right", "top"])
+    found = compare(ours, renamed(ours, ["zoo", "fox", "ape"]))
+    assert found.same
+    partners = sorted((layer.a, layer.b) for layer in found.layers)
+    assert partners == [("left", "zoo"), ("right", "fox"), ("top", "ape")]
+
+
+def test_the_last_layer_that_is_left_is_the_partner_of_the_last(compare):
+    ours = matrices(["left", "right", "top"])
+    theirs = renamed(ours, ["zoo", "fox", "ape"])
+    theirs["fox.weight"] = theirs["fox.weight"] * np.float32(2)
+    (differing,) = [layer for layer in compare(ours, theirs).layers if layer.verdict == "differing"]
+    assert (differing.a, differing.b, differing.paired_by) == ("right", "fox", "what is left")
+    assert differing.diagnosis == ("equal if A is multiplied by 2",)
+
+
+def test_layers_that_nothing_tells_are_refused_by_name(compare):
+    with pytest.raises(wp.RefusedError) as refusal:
+        compare(matrices(["left", "right"]), matrices(["zoo", "fox"], seed=6))
+    for word in ("left", "right", "zoo", "fox", "--map"):
+        assert word in str(refusal.value)
+
+
+def test_a_mapping_settles_what_nothing_tells(compare):
+    found = compare(
+        matrices(["left", "right"]), matrices(["zoo", "fox"], seed=6), mapping={"left": "zoo", "right": "fox"}
+    )
+    assert [layer.verdict for layer in found.layers] == ["differing", "differing"]

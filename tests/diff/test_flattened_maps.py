@@ -59,8 +59,8 @@ def test_rows_that_were_not_turned_are_said_to_be():
     twin.load_state_dict(state)
     found = layer(wp.diff(model, twin), "hidden")
     assert found.diagnosis == (
-        "equal if the feature map of 8 places and 6 channels that in runs over was not turned from channels last to "
-        "channels first",
+        "equal if the flattened feature map of 8 places and 6 channels that in runs over was not turned from channels "
+        "last to channels first",
     )
     assert {place.axes for role in found.roles for place in role.places} == {("out", "in_place", "in")}
 

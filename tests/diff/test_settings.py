@@ -12,7 +12,7 @@ from onnx_models import recurrent, run
 from recordings import RECORDINGS
 from weightport.kinds import all_kinds
 from weightport.layer_outputs import reference_outputs
-from weightport.layer_pairs import pair_layers
+from weightport.layer_pairing import pair_layers
 from weightport.layouts import layout_named
 from weightport.logical import logical_arrays
 from weightport.output_diagnosis import explain_output

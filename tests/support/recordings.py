@@ -56,10 +56,15 @@ def load_recording(path: Path) -> Recording:
             tensors=tensors,
             inputs=file["input/x"],
             outputs=file["output/y"],
-            settings=meta["settings"],
+            settings={name: _plain(value) for name, value in meta["settings"].items()},
             storage=meta.get("storage", {}),
             sizes=meta.get("sizes", {}),
         )
+
+
+def _plain(value: Any) -> Any:
+    """A setting as the library has it; JSON has lists for tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 RECORDINGS = [load_recording(path) for path in sorted(FOLDER.glob("*/*.npz"))]

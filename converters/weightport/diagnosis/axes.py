@@ -78,8 +78,8 @@ def _unturned(case: Case, axis: str) -> Iterator[Hypothesis]:
     places, channels = known.get(place_axis(axis)), known.get(axis, 1)
     for split in ((channels, places), (places, channels)) if places else ():
         text = (
-            f"equal if the feature map of {places} places and {channels} channels that {axis} runs over was not turned "
-            "from channels last to channels first"
+            f"equal if the flattened feature map of {places} places and {channels} channels that {axis} runs over was "
+            "not turned from channels last to channels first"
         )
         yield Hypothesis(text, _regrouped(case, axis, split))
 

@@ -50,10 +50,12 @@ def _homes(pairs: Sequence[LayerPair], differing: Sequence[int], tolerance: Tole
 
 
 def _alike(one: Array, other: Array) -> bool:
+    """Whether two glimpses can be of the same layer."""
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-2, atol=1e-6, equal_nan=True))
 
 
 def _same(pair: LayerPair, tolerance: Tolerance) -> bool:
+    """Whether both sides of a pair have the same weights. Reads them."""
     return not sizes_that_differ(pair) and all(role.verdict == SAME for role in compare_roles(pair, tolerance))
 
 

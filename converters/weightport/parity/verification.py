@@ -10,7 +10,8 @@ from ..comparison import compare
 from ..differences import Comparison
 from ..errors import LayoutError, RefusedError
 from ..layer_comparison import Tolerance
-from ..layer_pairs import LayerPair, PairedLayers, pair_layers
+from ..layer_pairing import pair_layers
+from ..layer_pairs import LayerPair, PairedLayers
 from ..mapping import NameMap
 from ..opening import PathLike, open_checkpoint
 from .causes import causes
