@@ -114,9 +114,9 @@ def test_other_weights_are_explained_by_no_usual_mistake(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("spoil", ["one value", "a little noise", "shuffled rows"])
+@pytest.mark.parametrize("spoil", ["one value", "a little noise", "two rows exchanged"])
 def test_near_misses_are_explained_by_no_usual_mistake(case, spoil):
-    """One value changed, a step of training, rows in an order of no meaning."""
+    """One value changed, a step of training, two rows in each other's place."""
     model, twin = keras_model(case), torch_module(case)
     wp.convert(model, twin)
     generator = np.random.default_rng(1)
@@ -128,7 +128,7 @@ def test_near_misses_are_explained_by_no_usual_mistake(case, spoil):
         elif spoil == "a little noise":
             array += generator.normal(size=array.shape) * 1e-3
         else:
-            array = array[np.roll(generator.permutation(len(array)), 1)]
+            array[[0, 1]] = array[[1, 0]]
         assert not np.array_equal(array, tensor.numpy()), name
         tensor.copy_(torch.from_numpy(array))
     (layer,) = wp.diff(model, twin).layers

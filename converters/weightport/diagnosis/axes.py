@@ -21,6 +21,7 @@ def hypotheses(case: Case) -> Iterator[Hypothesis]:
         yield from _transpositions(case, names)
     yield from _reshapings(case)
     yield from _reversals(case)
+    yield from _rotations(case)
     yield from _flattenings(case)
 
 
@@ -58,11 +59,41 @@ def _reversals(case: Case) -> Iterator[Hypothesis]:
         yield Hypothesis(f"equal if {axis_word(axis)} is reversed{colours}", _flipped(case, [axis]))
 
 
+def _rotations(case: Case) -> Iterator[Hypothesis]:
+    """An axis whose first part stands behind the rest, as after a concatenation in the other order."""
+    slots = [slot for slot in case.open if case.may_be_moved(slot)]
+    places = [(slot, axis) for slot in slots for axis in _sized(case, slot)]
+    cuts = dict.fromkeys((name, cut) for slot, name in places for cut in _cuts(case, slot, name))
+    for axis, cut in cuts:
+        text = (
+            f"equal if the first {cut} values along {axis_word(axis)} come last in B: two parts that are joined stand "
+            "in the other order"
+        )
+        yield Hypothesis(text, _rolled(case, axis, cut))
+
+
+def _cuts(case: Case, slot: Slot, axis: str) -> list[int]:
+    """Where a first line along the axis can be cut so that its parts, exchanged, begin as B's does."""
+    a, b = (np.moveaxis(slots[slot], case.axes[slot].index(axis), -1) for slots in (case.a, case.b))
+    if a.shape != b.shape or not a.size:
+        return []
+    line, begin = a.reshape(-1, a.shape[-1])[0], b.reshape(-1, b.shape[-1])[0, 0]
+    return [cut for cut in range(1, len(line)) if case.near(line[cut], begin)]
+
+
+def _rolled(case: Case, axis: str, cut: int) -> Made:
+    def made(slots: Slots, slot: Slot) -> Array | None:
+        axes = case.axes[slot]
+        return np.roll(slots[slot], -cut, axes.index(axis)) if axis in axes else None
+
+    return made
+
+
 def _flattenings(case: Case) -> Iterator[Hypothesis]:
     """Every way to split an axis in two, with the two parts the other way round on the other side."""
     for axis in _sizes(case):
         yield from _unturned(case, axis)
-    for axis, size in _sizes(case).items():
+    for axis, size in _lengths(case):
         for outer in (number for number in range(2, size) if size % number == 0):
             split = (outer, size // outer)
             text = (
@@ -84,14 +115,15 @@ def _unturned(case: Case, axis: str) -> Iterator[Hypothesis]:
         yield Hypothesis(text, _regrouped(case, axis, split))
 
 
+def _lengths(case: Case) -> list[tuple[str, int]]:
+    """Every sized axis with its size; with each of its sizes, where stacked layers differ in it."""
+    lengths = (length for slot, array in case.a.items() for length in zip(case.axes[slot], array.shape, strict=True))
+    return list(dict.fromkeys((axis, size) for axis, size in lengths if not case.kind.is_labelled(axis)))
+
+
 def _sizes(case: Case) -> dict[str, int]:
-    """The size of every sized axis."""
-    return {
-        axis: size
-        for slot, array in case.a.items()
-        for axis, size in zip(case.axes[slot], array.shape, strict=True)
-        if not case.kind.is_labelled(axis)
-    }
+    """One size of every sized axis."""
+    return dict(_lengths(case))
 
 
 def _sized(case: Case, slot: Slot) -> tuple[str, ...]:
@@ -147,7 +179,7 @@ def _reshaped(case: Case, pair: tuple[str, str], *, in_b: bool) -> Made:
 def _regrouped(case: Case, axis: str, split: tuple[int, int]) -> Made:
     def made(slots: Slots, slot: Slot) -> Array | None:
         axes, array = case.axes[slot], slots[slot]
-        if axis not in axes:
+        if axis not in axes or array.shape[axes.index(axis)] != split[0] * split[1]:
             return None
         at = axes.index(axis)
         parts = array.reshape(*array.shape[:at], *split, *array.shape[at + 1 :])
