@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint, DType, Layer, Output, Setting
+from .checkpoint import Array, Checkpoint, DType, Layer, Output, Setting
 from .coverage import coverage_of
 from .engine import settle
 from .errors import RefusedError, UsageError
@@ -37,6 +37,7 @@ from .settings import apart_settings, unsupported
 from .shards import byte_size, sharded_format
 from .staging import refuse_existing, staged
 from .translation import target_roles
+from .tying import tied, ties_of, with_ties
 
 METADATA_KEY = "weightport"
 
@@ -334,10 +335,11 @@ def _cast(found: DType, wanted: DType | None) -> DType:
 
 
 def _report(job: _Job, layers: Sequence[_PairedLayer], same: Sequence[SameTensor]) -> Report:
-    plan = settle(Plan(tuple(layer.plan for layer in layers)), lambda name: job.source.tensors[name].read())
+    read = partial(_read, job.source)
+    plan = tied(settle(Plan(tuple(layer.plan for layer in layers)), read), ties_of(job.template), read)
     filled = {*(tensor.name for tensor in plan.tensors), *(tensor.name for tensor in same)}
     used = {name for layer in layers for source in layer.pair.sources for name in source.tensors.values()}
-    used |= {tensor.name for tensor in same}
+    used = with_ties(used | {tensor.name for tensor in same}, ties_of(job.source))
     skipped = job.source.structure.skipped
     goal = job.template
     unfilled = [n for n in goal.tensors if n not in filled and n not in goal.structure.skipped] if goal else []
@@ -363,6 +365,10 @@ def _report(job: _Job, layers: Sequence[_PairedLayer], same: Sequence[SameTensor
         elements=sum(prod(shape) for shape in [*(t.shape for t in plan.tensors), *(t.shape for t in same)]),
         coverage=coverage,
     )
+
+
+def _read(checkpoint: Checkpoint, name: str) -> Array:
+    return checkpoint.tensors[name].read()
 
 
 def _settled(report: LayerReport, plan: LayerPlan) -> LayerReport:

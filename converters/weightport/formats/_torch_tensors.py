@@ -37,6 +37,17 @@ def lazy_tensors(
     return lazy
 
 
+def tied_names(tensors: Mapping[str, StoredTensor | Unreadable]) -> dict[str, str]:
+    """The first name of every tensor that has several: the same elements of the same storage, in the same way."""
+    first: dict[object, str] = {}
+    names = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, StoredTensor) and 0 not in tensor.shape:
+            same = (tensor.storage.key, tensor.offset, tensor.shape, tensor.stride)
+            names[name] = first.setdefault(same, name)
+    return {name: root for name, root in names.items() if name != root}
+
+
 def _lazy(name: str, tensor: StoredTensor | Unreadable, where: str, read_bytes: ReadBytes) -> LazyTensor:
     if isinstance(tensor, Unreadable) or tensor.problem or tensor.dtype is None:
         problem = tensor.problem or "has elements that NumPy cannot hold"

@@ -11,6 +11,7 @@ from ._template import with_template
 from ._torch_archive import is_archive, read_archive
 from ._torch_legacy import is_legacy, read_legacy
 from ._torch_pickle_write import state_dict_pickle
+from ._torch_tensors import tied_names
 from ._zip import SIGNATURE, open_directory
 from ._zip_write import Content, write_archive
 
@@ -53,7 +54,7 @@ def read(path: Path) -> Contents:
         format=NAME,
         framework=FRAMEWORK,
         tensors=tensors,
-        description={"key": state.key, "skipped": dict(state.skipped)},
+        description={"key": state.key, "skipped": dict(state.skipped), "tied": tied_names(state.tensors)},
     )
 
 

@@ -107,15 +107,27 @@ def graph_writer() -> Writer | None:
 
 def read_live(model: Any) -> Contents:
     """The module's state dict, and the type and settings of each submodule."""
-    tensors = {name: _live_tensor(name, value) for name, value in model.state_dict().items() if hasattr(value, "numpy")}
+    state = {name: value for name, value in model.state_dict().items() if hasattr(value, "numpy")}
+    tensors = {name: _live_tensor(name, value) for name, value in state.items()}
     modules = {name: _describe(module) for name, module in model.named_modules() if _module_class(module)}
     return Contents(
         origin=f"live {type(model).__name__}",
         format="live",
         framework=NAME,
         tensors=tensors,
-        description={"modules": modules},
+        description={"modules": modules, "tied": _tied(state)},
     )
+
+
+def _tied(state: Mapping[str, Any]) -> dict[str, str]:
+    """The first name of every tensor that has several."""
+    first: dict[object, str] = {}
+    names = {
+        name: first.setdefault((value.data_ptr(), tuple(value.shape), value.stride()), name)
+        for name, value in state.items()
+        if value.numel()
+    }
+    return {name: root for name, root in names.items() if name != root}
 
 
 def write_live(model: Any, tensors: Sequence[Output]) -> None:

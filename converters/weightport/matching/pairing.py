@@ -61,13 +61,21 @@ def pairing_of(source: Side, target: Side, given: Sequence[tuple[str, str]]) -> 
 
     Raises RefusedError where these are of different kinds, UsageError where they name no layer."""
     found = Pairing(list(_by_mapping(source, target, given)))
-    found.pairs += _by_name(source, target)
     by_order: list[list[Pair]] = []
-    for kind in all_kinds():
-        _of_kind(source, target, kind, found, by_order)
+    _by_all_evidence(source, target, found, by_order)
+    if source.echoes or target.echoes:  # tied layers have partners only where the other side has them apart
+        source.free |= source.echoes
+        target.free |= target.echoes
+        _by_all_evidence(source, target, found, by_order)
     _settle_orders(source, target, found, by_order)
     found.pairs.sort(key=lambda pair: target.positions[pair.targets[0].name])
     return found
+
+
+def _by_all_evidence(source: Side, target: Side, found: Pairing, by_order: list[list[Pair]]) -> None:
+    found.pairs += _by_name(source, target)
+    for kind in all_kinds():
+        _of_kind(source, target, kind, found, by_order)
 
 
 def common_kind(one: Layer, other: Layer) -> str | None:

@@ -12,6 +12,7 @@ from ..flattening import flattened_view_of
 from ..layouts import layout_named
 from ..notation import SPATIAL
 from ..planner import Part
+from ..tying import ties_of
 from ..views import View
 
 _TAKES_FEATURES = {"in", "token", "query_in"}
@@ -42,12 +43,17 @@ class Side:
 
     checkpoint: Checkpoint
     free: dict[str, Layer] = field(default_factory=dict)
+    echoes: dict[str, Layer] = field(default_factory=dict)
+    """Layers that hold nothing but other layers' tensors under other names: a tied output matrix."""
     positions: dict[str, int] = field(default_factory=dict)
     _views: dict[tuple[str, str], View] = field(default_factory=dict)
     _alike: dict[Hashable, View] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.free = {layer.name: layer for layer in self.checkpoint.layers}
+        for layer in self.checkpoint.layers if ties_of(self.checkpoint) else ():
+            if all(name in ties_of(self.checkpoint) for name in layer.tensors.values()):
+                self.echoes[layer.name] = self.free.pop(layer.name)
         self.positions = {layer.name: index for index, layer in enumerate(self.checkpoint.layers)}
 
     def view(self, layer: Layer, kind: str) -> View:
