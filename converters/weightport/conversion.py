@@ -296,6 +296,7 @@ def _stated(layout: Layout, source: Layer, settings: Mapping[str, Setting]) -> d
 
 def _target_layout(job: _Job, pair: Pair) -> Layout:
     own = pair.targets[0].layout if job.template else ""
+    own = job.upgraded.layout(pair.targets[0].name) if job.upgraded else own
     if not own and f"{job.framework.NAME}.{pair.kind}" not in layouts_of(job.framework.NAME):
         hint = "leave it out of a template (--into) and allow it to stay behind with --allow-unused"
         raise RefusedError("", [f"{job.framework.NAME} has no layer of the kind {pair.kind}; {hint}"])

@@ -42,6 +42,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
     .keras .weights.h5 .h5           Keras      (needs --into, unless the source is Keras)
     .pt .pth .safetensors            PyTorch
     .safetensors.index.json          PyTorch, in shards (--shard-size)
+    .py                              PyTorch source, and its weights beside it (from a Keras model)
     .onnx                            ONNX       (a whole model from a Keras one; needs --into for weights of others)
 
     \b

@@ -34,6 +34,10 @@ class Upgrade:
         """The name in the new file of a layout's tensor of a layer."""
         return self.tree.tensors[layer, tensor]
 
+    def layout(self, layer: str) -> str:
+        """The layout in which the new file has a layer, empty where it is the usual one of its kind."""
+        return self.tree.layouts.get(layer, "")
+
 
 def upgraded_config(contents: Contents) -> Mapping[str, Any]:
     """The config of the contents' model as Keras 3 writes it: the same object, where Keras 3 wrote it.

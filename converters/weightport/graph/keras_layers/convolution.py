@@ -21,7 +21,8 @@ def conv(call: Call) -> Nested:
 @translates("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise_conv(call: Call) -> Nested:
     """A convolution of every channel for itself."""
-    weights = call.own_weights("depthwise_kernel", "bias")
+    found = call.own_weights("kernel", "bias")
+    weights = {"depthwise_kernel" if name == "kernel" else name: tensor for name, tensor in found.items()}
     y = call.add("depthwise_conv", [call.x], convolution_settings(call), weights=weights)
     return call.activated(y, call.config.get("activation"))
 
@@ -29,14 +30,15 @@ def depthwise_conv(call: Call) -> Nested:
 @translates("SeparableConv1D", "SeparableConv2D")
 def separable_conv(call: Call) -> Nested:
     """A depthwise convolution, then one of single points."""
-    found = call.own_weights("pointwise_kernel", "depthwise_kernel", "bias")
+    first, second = (call.weights.of(f"{call.name}.{part}") for part in ("depthwise", "pointwise"))
+    if "kernel" not in first or "kernel" not in second:
+        raise call.refused("it is not known which tensors of the file are its two kernels")
     settings = convolution_settings(call)
-    depthwise = {"depthwise_kernel": found["depthwise_kernel"]}
+    depthwise = {"depthwise_kernel": first["kernel"]}
     middle = call.add("depthwise_conv", [call.x], settings, weights=depthwise, suffix="depthwise")
     ones = (1,) * len(settings["strides"])
     point = {**settings, "strides": ones, "dilation": ones, "padding": "valid", "groups": 1}
-    weights = {"kernel": found["pointwise_kernel"], **({"bias": found["bias"]} if "bias" in found else {})}
-    y = call.add("conv", [middle], point, weights=weights, layout="keras.conv", suffix="pointwise")
+    y = call.add("conv", [middle], point, weights=second, layout="keras.conv", suffix="pointwise")
     return call.activated(y, call.config.get("activation"))
 
 

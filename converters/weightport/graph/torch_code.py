@@ -1,0 +1,112 @@
+"""Python as text: calls that are wrapped where a line would be too long, and names that Python and PyTorch allow."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+WIDTH = 88
+INDENT = "    "
+
+# What a submodule cannot be called: attributes of torch.nn.Module (torch/nn/modules/module.py).
+_MODULE_ATTRIBUTES = {
+    *("add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda", "double"),
+    *("dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_parameter", "get_submodule"),
+    *("half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules"),
+    *("named_parameters", "parameters", "register_buffer", "register_module", "register_parameter", "requires_grad_"),
+    *("set_extra_state", "get_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train"),
+    *("training", "type", "xpu", "zero_grad", "T_destination", "register_forward_hook"),
+}
+_NAMES_OF_THE_FILE = {"self", "torch", "nn", "math", "json", "Tensor", "Path"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function with arguments that are text already; ``after`` follows it (``[0]``, ``.mean(1)``)."""
+
+    function: str
+    arguments: tuple[str, ...]
+    after: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join(self.arguments)}){self.after}"
+
+
+Code: TypeAlias = Call | str
+
+
+def call(function: str, /, *arguments: object, **keywords: object) -> Call:
+    """A call. A keyword that is None is left out."""
+    named = [f"{key}={_text(value)}" for key, value in keywords.items() if value is not None]
+    return Call(function, (*map(_text, arguments), *named))
+
+
+def quoted(text: str) -> str:
+    """A text in double quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple) and len(value) > 1 and len(set(value)) == 1 and all(isinstance(v, int) for v in value):
+        return repr(value)
+    return value if isinstance(value, str) else str(value) if isinstance(value, Call) else repr(value)
+
+
+def statement(target: str, code: Code, depth: int, comment: str = "") -> Iterator[str]:
+    """The lines of ``target = code`` as ruff would format them; a comment that does not fit stands above."""
+    indent = INDENT * depth
+    head = f"{target} = " if target else ""
+    line = f"{indent}{head}{code}"
+    remark = f"  # {comment}" if comment else ""
+    if len(line) + len(remark) <= WIDTH:
+        yield line + remark
+        return
+    if comment:
+        yield f"{indent}# {comment}"
+    if len(line) <= WIDTH:
+        yield line
+        return
+    if not isinstance(code, Call):
+        yield from (f"{indent}{target} = (", f"{indent}{INDENT}{code}", f"{indent})")
+        return
+    if len(f"{indent}{head}{code.function}(") > WIDTH and target:
+        yield f"{indent}{target} = ("
+        yield from statement("", code, depth + 1)
+        yield f"{indent})"
+        return
+    yield f"{indent}{head}{code.function}("
+    inner = f"{indent}{INDENT}{', '.join(code.arguments)}"
+    if len(inner) <= WIDTH:
+        yield inner
+    else:
+        yield from (f"{indent}{INDENT}{argument}," for argument in code.arguments)
+    yield f"{indent}){code.after}"
+
+
+def identifier(name: str, taken: Collection[str]) -> str:
+    """A name as a Python identifier that is free, and no attribute of a module."""
+    base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "layer"
+    base = f"layer_{base}" if base[0].isdigit() else base
+    if keyword.iskeyword(base) or base in _MODULE_ATTRIBUTES or base in _NAMES_OF_THE_FILE:
+        base = f"{base}_"
+    free, number = base, 1
+    while free in taken:
+        number += 1
+        free = f"{base}_{number}"
+    return free
+
+
+def class_name(name: str) -> str:
+    """A name as a class is called: ``my_model`` becomes ``MyModel``."""
+    words = [word for word in re.split(r"[\W_]+", name, flags=re.ASCII) if word]
+    joined = "".join(word[0].upper() + word[1:] for word in words)
+    return joined if joined[:1].isalpha() else f"Model{joined}"
+
+
+def docstring_line(text: str) -> str:
+    """A text that can stand in a docstring."""
+    return " ".join(text.replace("\\", "/").replace('"""', "'''").split())

@@ -1,0 +1,1 @@
+"""Emitters of PyTorch source: one function a kind of operation."""

@@ -1,0 +1,302 @@
+"""Recurrent layers: those of ``torch.nn`` where they compute the same, else small modules of the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...checkpoint import Array, Output
+from ...errors import RefusedError
+from ..operations import Operation
+from ..sizes import padding_amounts
+from ..torch_code import Call, Code, call
+from ..torch_context import Context, Order, rearranged
+from ..torch_registry import emits
+from .activation import function_of
+from .convolution import one_or_many, unless
+
+_OWN = {"lstm": "nn.LSTM", "gru": "nn.GRU", "rnn": "nn.RNN"}
+_PARTS = {"lstm": "lstm.LSTM", "gru": "gru.GRU", "rnn": "rnn.RNN"}
+_STATES = {"lstm": 2, "gru": 1, "rnn": 1}
+_DEFAULTS = {"activation": "tanh", "cell_activation": "tanh", "recurrent_activation": "sigmoid"}
+_SIDES = ("forward_steps", "backward_steps")
+_OVER = {"sum": "sum", "ave": "mean", "mul": "prod"}
+_MERGES = {"sum": "{0} + {1}", "ave": "({0} + {1}) / 2", "mul": "{0} * {1}"}
+
+
+@emits("lstm", "gru", "rnn")
+def recurrent(c: Context, operation: Operation) -> None:
+    """One layer, of one direction or two."""
+    if _is_own(c, operation):
+        _own(c, operation)
+    elif operation.settings["direction"] == "bidirectional":
+        _two_parts(c, operation)
+    else:
+        _one_part(c, operation)
+
+
+def _is_own(c: Context, operation: Operation) -> bool:
+    """Whether ``torch.nn`` has a layer that computes it."""
+    settings = operation.settings
+    activations = {key: settings[key] for key in _DEFAULTS if key in settings}
+    if operation.kind == "rnn" and activations["activation"] == "relu":
+        activations["activation"] = "tanh"
+    usual = all(value == _DEFAULTS[key] for key, value in activations.items())
+    return usual and settings.get("reset", "after") == "after" and not c.has(operation, 1)
+
+
+def _own(c: Context, operation: Operation) -> None:
+    settings, both = operation.settings, operation.settings["direction"] == "bidirectional"
+    weights = c.planned(operation, f"torch.{operation.kind}")
+    made = call(
+        _OWN[operation.kind],
+        weights["weight_ih_l0"].shape[1],
+        settings["units"],
+        nonlinearity='"relu"' if settings["activation"] == "relu" else None,
+        bias=None if "bias_ih_l0" in weights else False,
+        batch_first=True,
+        bidirectional=True if both else None,
+    )
+    layer = c.layer(operation, made, weights)
+    given = [_turned_steps(c, operation)]
+    states = _given_states(c, operation, both=both)
+    given += [states] if states else []
+    if not both:
+        _put_one_way(c, operation, call(layer, *given), stacked=True)
+    else:
+        _put_both_ways(c, operation, call(layer, *given))
+
+
+def _turned_steps(c: Context, operation: Operation) -> str:
+    x = c.get(operation)
+    return f"{x}.flip(1)" if operation.settings["direction"] == "backwards" else x
+
+
+def _given_states(c: Context, operation: Operation, *, both: bool) -> str:
+    """The initial states as ``torch.nn`` takes them: ``(directions, batch, units)``."""
+    names = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
+    count = _STATES[operation.kind]
+    if not names:
+        return ""
+    if not both:
+        one = [f"{name}.unsqueeze(0)" for name in names]
+        return one[0] if count == 1 else f"({', '.join(one)})"
+    variables = []
+    for index, name in enumerate(("h", "c")[:count]):
+        variables.append(c.beside(name))
+        c.line(variables[-1], call("torch.stack", f"[{', '.join(names[index::count])}]"))
+    return variables[0] if count == 1 else f"({', '.join(variables)})"
+
+
+def _put_one_way(c: Context, operation: Operation, made: Code, *, stacked: bool) -> None:
+    """The outputs of a layer of one direction; ``stacked`` states have an axis of the directions before."""
+    count = _STATES[operation.kind]
+    wanted = _states_are_used(c, operation)
+    sequence = c.target(operation)
+    states = c.beside("states") if wanted else "_"
+    c.line(f"{sequence}, {states}", made, c.shape_comment(operation, 0, steps=True))
+    if not operation.settings["return_sequences"]:
+        c.line(sequence, f"{sequence}[:, -1]", c.shape_comment(operation, 0))
+    c.hold(operation, sequence)
+    for index in range(count if wanted else 0):
+        held = states if count == 1 and stacked else f"{states}[{index}]"
+        c.hold(operation, f"{held}[0]" if stacked else held, index=1 + index)
+
+
+def _states_are_used(c: Context, operation: Operation) -> bool:
+    return any(c.is_used(value.name) for value in operation.outputs[1:])
+
+
+def _put_both_ways(c: Context, operation: Operation, made: Code) -> None:
+    """The outputs of a bidirectional layer of ``torch.nn``: concatenated, or put together as asked for."""
+    settings, count = operation.settings, _STATES[operation.kind]
+    mode, units = settings["merge_mode"], settings["units"]
+    merged = 2 if mode == "none" else 1
+    ends_only = not settings["return_sequences"]
+    wanted = ends_only or any(c.is_used(value.name) for value in operation.outputs[merged:])
+    y = c.target(operation)
+    states = c.beside("states") if wanted else "_"
+    width = "" if ends_only else c.both_ways_comment(operation)
+    c.line(f"{'_' if ends_only else y}, {states}", made, width)
+    h = states if count == 1 else f"{states}[0]"
+    if mode == "none":
+        halves = (f"{h}[0]", f"{h}[1]") if ends_only else (f"{y}[..., :{units}]", f"{y}[..., {units}:]")
+        for index, half in enumerate(halves):
+            variable = c.beside(_SIDES[index])
+            c.line(variable, half, c.shape_comment(operation, index))
+            c.hold(operation, variable, index=index)
+    else:
+        if ends_only:
+            both = call("torch.cat", f"[{h}[0], {h}[1]]", dim=-1) if mode == "concat" else f"{h}.{_OVER[mode]}(0)"
+            c.line(y, both, c.shape_comment(operation, 0))
+        elif mode != "concat":
+            c.line(y, f"{y}.unflatten(-1, (2, {units})).{_OVER[mode]}(-2)", c.shape_comment(operation, 0))
+        c.hold(operation, y)
+    for index in range(2 * count if wanted and states != "_" else 0):
+        direction, which = divmod(index, count)
+        held = states if count == 1 else f"{states}[{which}]"
+        c.hold(operation, f"{held}[{direction}]", index=merged + index)
+
+
+def _merged(mode: str, one: str, other: str) -> Code:
+    if mode == "concat":
+        return Call("torch.cat", (f"[{one}, {other}]", "dim=-1"))
+    return _MERGES[mode].format(one, other)
+
+
+def _one_part(c: Context, operation: Operation) -> None:
+    """A layer of the file's own, of one direction."""
+    layer = _part(c, operation, "", _part_weights(c, operation)[""])
+    backwards = operation.settings["direction"] == "backwards"
+    states = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
+    given = [_turned_steps(c, operation), *_extras(c, operation, states, backwards)]
+    _put_one_way(c, operation, call(layer, *given), stacked=False)
+
+
+def _extras(c: Context, operation: Operation, states: list[str], backwards: bool) -> list[str]:
+    """Initial states and mask, where there are any."""
+    given = [f"states=({', '.join(states)}{',' if len(states) == 1 else ''})"] if states else []
+    if c.has(operation, 1):
+        mask = c.get(operation, 1)
+        given.append(f"mask={mask}.flip(1)" if backwards else f"mask={mask}")
+    return given
+
+
+def _two_parts(c: Context, operation: Operation) -> None:
+    """Two layers of the file's own, one of which reads from the end."""
+    settings, count = operation.settings, _STATES[operation.kind]
+    mode, merged = settings["merge_mode"], 2 if settings["merge_mode"] == "none" else 1
+    states = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
+    x = c.get(operation)
+    sides = []
+    for index, (side, weights) in enumerate(_part_weights(c, operation).items()):
+        layer = _part(c, operation, side, weights)
+        steps, variable = (f"{x}.flip(1)" if index else x), c.beside(_SIDES[index])
+        own = states[index * count : (index + 1) * count]
+        used = any(c.is_used(operation.outputs[merged + index * count + which].name) for which in range(count))
+        kept = c.beside(f"{side}_states") if used else "_"
+        c.line(f"{variable}, {kept}", call(layer, steps, *_extras(c, operation, own, bool(index))))
+        for which in range(count if used else 0):
+            c.hold(operation, f"{kept}[{which}]", index=merged + index * count + which)
+        last = variable if settings["return_sequences"] else f"{variable}[:, -1]"
+        sides.append(f"{last}.flip(1)" if index and settings["return_sequences"] else last)
+    if mode == "none":
+        for index, side in enumerate(sides):
+            variable = c.beside(_SIDES[index])
+            if side != variable:
+                c.line(variable, side, c.shape_comment(operation, index))
+            c.hold(operation, variable, index=index)
+    else:
+        c.put(operation, _merged(mode, *sides))
+
+
+def _part(c: Context, operation: Operation, side: str, weights: Mapping[str, Output]) -> str:
+    """A layer of the file's own, as an attribute of the model."""
+    settings = operation.settings
+    is_before = settings.get("reset") == "before"
+    weight = weights["weight_ih" if is_before else "weight_ih_l0"]
+    made = call(
+        c.part("gru.GRUResetBefore" if is_before else _PARTS[operation.kind]),
+        weight.shape[1],
+        settings["units"],
+        bias=None if any(name.startswith("bias") for name in weights) else False,
+        **_activations(c, operation),
+        zero_output_for_mask=True if settings["zero_output_for_mask"] else None,
+    )
+    return c.layer(operation, made, weights, suffix=side)
+
+
+def _activations(c: Context, operation: Operation) -> dict[str, str]:
+    """The functions that are not the usual ones."""
+    settings = operation.settings
+    return {
+        key: function_of(c, operation, settings[key])
+        for key in ("activation", "recurrent_activation")
+        if key in settings and settings[key] != _DEFAULTS[key]
+    }
+
+
+def _part_weights(c: Context, operation: Operation) -> dict[str, dict[str, Output]]:
+    """The weights of each direction by the parameters' names, the forward one first."""
+    if operation.settings.get("reset") != "before":
+        found = c.planned(operation, f"torch.{operation.kind}")
+        if operation.settings["direction"] != "bidirectional":
+            return {"": found}
+        ends = {"forward": "l0", "backward": "l0_reverse"}
+        return {
+            side: {name.removesuffix("_reverse"): output for name, output in found.items() if name.endswith(end)}
+            for side, end in ends.items()
+        }
+    found = c.planned(operation, "keras.gru")
+    names = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias"}
+    sides = {"": ""} if "kernel" in found else {"forward": "forward_layer/", "backward": "backward_layer/"}
+    return {
+        side: {
+            new: rearranged(found[prefix + old], np.transpose) for old, new in names.items() if prefix + old in found
+        }
+        for side, prefix in sides.items()
+    }
+
+
+@emits("conv_lstm")
+def conv_lstm(c: Context, operation: Operation) -> None:
+    """Frames with the channels first; the state's convolution keeps its size."""
+    settings, value = operation.settings, c.value(operation)
+    if any(operation.inputs[1:]):
+        raise RefusedError(f"{operation.layer}: initial states and masks of a ConvLSTM are not supported yet")
+    rank, shape = value.rank - 3, value.shape
+    size, stride, dilation = c.shape_of(operation, "kernel")[:rank], settings["strides"], settings["dilation"]
+    first = settings["channels_first"]
+    lengths = shape[3:] if first else shape[2:-1]
+    windows = list(zip(lengths, size, stride, dilation, strict=True))
+    pads = [padding_amounts(*window, settings["padding"]) for window in windows]
+    own_size = c.shape_of(operation, "recurrent_kernel")[:rank]
+    own_pads = [((k - 1) // 2, (k - 1) - (k - 1) // 2) for k in own_size]
+    if any(pad is None for pad in pads):
+        raise RefusedError(f"{operation.layer}: frames of a free size are not supported with strides")
+    units, channels = settings["units"], c.shape_of(operation, "kernel")[-2]
+    convs = [
+        call(
+            f"nn.Conv{rank}d",
+            channels,
+            4 * units,
+            one_or_many(size),
+            stride=unless(one_or_many(stride), 1),
+            dilation=unless(one_or_many(dilation), 1),
+            bias=None if "bias" in operation.weights else False,
+        ),
+        call(f"nn.Conv{rank}d", units, 4 * units, one_or_many(own_size), bias=False),
+    ]
+    made = call(
+        c.part("conv_lstm.ConvLSTM"),
+        *convs,
+        pad=unless(tuple(a for pair in reversed(pads) for a in pair or ()), (0,) * 2 * rank),
+        recurrent_pad=unless(tuple(a for pair in reversed(own_pads) for a in pair), (0,) * 2 * rank),
+        **_activations(c, operation),
+    )
+    weights: dict[str, Output] = {
+        "conv.weight": c.stored(operation, "kernel", _filters),
+        "recurrent.weight": c.stored(operation, "recurrent_kernel", _filters),
+    }
+    if "bias" in operation.weights:
+        weights["conv.bias"] = c.stored(operation, "bias")
+    frames: Order = (0, 1, 2, *range(3, value.rank)) if first else (0, 1, value.rank - 1, *range(2, value.rank - 1))
+    layer = c.layer(operation, made, weights)
+    y = c.target(operation)
+    used = [index for index, one in enumerate(operation.outputs[1:], 1) if c.is_used(one.name)]
+    states = c.beside("states") if used else "_"
+    c.line(f"{y}, {states}", call(layer, c.get(operation, order=frames)))
+    one_frame = tuple(axis - 1 if axis else 0 for axis in frames if axis != 1)
+    if settings["return_sequences"]:
+        c.hold(operation, y, frames)
+    else:
+        c.line(y, f"{y}[:, -1]")
+        c.hold(operation, y, one_frame)
+    for index in used:
+        c.hold(operation, f"{states}[{index - 1}]", one_frame, index)
+
+
+def _filters(kernel: Array) -> Array:
+    """From ``(..., in, out)`` to ``(out, in, ...)``."""
+    return np.moveaxis(kernel, (-1, -2), (0, 1))
