@@ -19,6 +19,11 @@ from ..setting_differences import settings_differences
 from .between import explain_inputs
 from .side_by_side import PairRun, near
 
+MASKED = (
+    "it agrees on whole sequences and differs where the token 0 is masked (mask_zero): one model hides those steps and "
+    "the other does not; pack the sequences (torch.nn.utils.rnn.pack_padded_sequence), or give both whole ones only"
+)
+
 
 def causes(
     pair: LayerPair, weights: LayerComparison | None, found: PairRun | None, limits: tuple[float, float], before: str

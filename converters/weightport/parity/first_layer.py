@@ -25,7 +25,7 @@ def specs_of_first_layer(checkpoint: Checkpoint) -> tuple[InputSpec, ...]:
             return (spec(layer_view(checkpoint, layer, layer.kinds[0])),)
         except (LayoutError, KeyError):
             continue
-    raise UsageError(f"{checkpoint.contents.origin} does not say what inputs it takes; give some with inputs=")
+    raise UsageError(f"{checkpoint.contents.origin} does not say what inputs it takes")
 
 
 def _sequence(view: View) -> InputSpec:

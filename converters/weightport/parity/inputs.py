@@ -37,10 +37,11 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs, and in words what it is."""
+    """One set of inputs, and in words what it is. ``masked`` says that it has steps which a mask hides."""
 
     what: str
     arrays: tuple[Array, ...]
+    masked: bool = False
 
 
 def merged(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
@@ -127,7 +128,7 @@ def _padded_case(specs: Sequence[InputSpec], case: Case) -> list[Case]:
             ends = 1 + np.arange(len(array)) % array.shape[1]
             kept = np.arange(array.shape[1]) < ends[:, None]
         arrays.append(np.where(kept, array, np.zeros((), array.dtype)))
-    return [Case(f"{case.what}, padded with the masked token 0", tuple(arrays))]
+    return [Case(f"{case.what}, padded with the masked token 0", tuple(arrays), masked=True)]
 
 
 def given_cases(inputs: object, specs: Sequence[InputSpec] | None) -> list[Case]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,11 +77,11 @@ def _cases(one: Runner, other: Runner, question: Question) -> list[Case]:
     ours, theirs = one.specs, other.specs
     if question.inputs is not None:
         return given_cases(question.inputs, ours or theirs)
-    specs = merged(ours, theirs) if ours and theirs else ours or theirs or specs_of_first_layer(one.checkpoint)
     try:
+        specs = merged(ours, theirs) if ours and theirs else ours or theirs or specs_of_first_layer(one.checkpoint)
         return cases(specs, question.seed, kernel_reach([one.checkpoint, other.checkpoint]), question.lengths)
-    except TypeError as error:
-        raise UsageError(f"no inputs can be made for {specs}: {error}; give some with inputs=") from error
+    except (UsageError, TypeError) as error:
+        raise UnreachableError(f"no inputs can be made: {error}; give some with inputs= or --inputs") from error
 
 
 def _orders(
@@ -134,23 +134,29 @@ def _worst_output(runs: ModelRuns, name: str, other: str, question: Question) ->
 @dataclass(frozen=True)
 class WatchedPair:
     """One pair of layers in the case in which its outputs are furthest apart, and what rounding can do to what it takes
-    in and gives out."""
+    in and gives out. ``only_masked`` says that it differs where steps are masked, and nowhere else."""
 
     run: PairRun
-    case: str
+    case: Case
     difference: Difference
     limits: tuple[float, float]
+    only_masked: bool = False
 
 
 def watch_layers(runs: ModelRuns, pairs: Sequence[LayerPair], question: Question) -> dict[str, WatchedPair]:
     """Every pair of layers that both models ran, by the name of its second side."""
-    worst: dict[str, WatchedPair] = {}
+    seen: dict[str, list[WatchedPair]] = {}
     for case, ours, theirs in zip(runs.cases, runs.ours, runs.theirs, strict=True):
         for name, found in pair_runs(pairs, ours, theirs).items():
-            watched = _watched(runs, found, case, question)
-            if name not in worst or watched.difference.excess > worst[name].difference.excess:
-                worst[name] = watched
-    return worst
+            seen.setdefault(name, []).append(_watched(runs, found, case, question))
+    return {name: _worst(each) for name, each in seen.items()}
+
+
+def _worst(each: Sequence[WatchedPair]) -> WatchedPair:
+    """The case in which a pair is furthest apart."""
+    worst = max(each, key=lambda watched: watched.difference.excess)
+    whole = all(watched.difference.agrees for watched in each if not watched.case.masked)
+    return replace(worst, only_masked=whole and not worst.difference.agrees)
 
 
 def _watched(runs: ModelRuns, found: PairRun, case: Case, question: Question) -> WatchedPair:
@@ -159,7 +165,7 @@ def _watched(runs: ModelRuns, found: PairRun, case: Case, question: Question) ->
     difference = compare(*found.outputs, runs.dtype, *question.tolerance(limits[1]))
     if not runs.rounding:
         limits = (difference.tolerance, difference.tolerance)
-    return WatchedPair(found, case.what, difference, limits)
+    return WatchedPair(found, case, difference, limits)
 
 
 def _unsteady(runner: Runner, case: Case, run: Run, rounding: Rounding | None, name: str) -> tuple[str, ...]:
@@ -171,6 +177,6 @@ def _unsteady(runner: Runner, case: Case, run: Run, rounding: Rounding | None, n
         if not near(np.nan_to_num(array), np.nan_to_num(again.outputs[output]), limit):
             return (
                 f"{name} gives out something else each time it runs on the same inputs: dropout or another source of "
-                "randomness is active; is train mode left on?",
+                "randomness is active (is train mode left on?), or a state is kept from call to call",
             )
     return ()

@@ -43,7 +43,7 @@ def judged_layers(
             paired_by=pair.how,
             weights=weights.verdict,
             difference=difference,
-            case=run.case if run else "",
+            case=run.case.what if run else "",
             reference=reference,
             settings=tuple(map(str, weights.settings)),
             remarks=(*remarks, *([why_not] if why_not and difference is None else ())),

@@ -14,7 +14,7 @@ from ..layer_pairing import pair_layers
 from ..layer_pairs import LayerPair, PairedLayers
 from ..mapping import NameMap
 from ..opening import PathLike, open_checkpoint
-from .causes import causes
+from .causes import MASKED, causes
 from .inputs import LENGTHS
 from .model_depth import ModelRuns, Question, WatchedPair, compare_outputs, run_both, watch_layers
 from .orders import AS_IS
@@ -125,6 +125,8 @@ def _causes(
     pair: LayerPair = paired.pairs[index]
     run = watched.get(pair.b.name)
     before = [layer.name for layer in layers[:index] if layer.verdict == AGREES]
+    if run is not None and run.only_masked:
+        return (f"{first.name}: {MASKED}",)
     limits = run.limits if run else (0.0, 0.0)
     return causes(pair, comparison.layers[index], run.run if run else None, limits, before[-1] if before else "")
 
