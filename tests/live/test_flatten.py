@@ -181,6 +181,24 @@ class TestFilesThatDoNotSay:
             self.run(tmp_path, "")
         assert not (tmp_path / "m.pt").exists()
 
+    def test_the_order_of_one_file_tells_that_a_pooled_map_is_not_flattened(self, tmp_path):
+        model = keras.Sequential(
+            [
+                keras.Input((9, 7, 3)),
+                layers.Conv2D(4, 3, name="lower"),
+                layers.Conv2D(8, 3, name="upper"),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(5, name="head"),
+            ]
+        )
+        randomise(model.weights, 7)
+        model.save_weights(tmp_path / "m.weights.h5")
+        modules = {"lower": nn.Conv2d(3, 4, 3), "upper": nn.Conv2d(4, 8, 3), "head": nn.Linear(8, 5)}
+        torch.save(nn.ModuleDict(modules).state_dict(), tmp_path / "twin.pt")
+        convert(tmp_path / "m.weights.h5", tmp_path / "m.pt", into=tmp_path / "twin.pt")
+        made = torch.load(tmp_path / "m.pt", weights_only=True)
+        np.testing.assert_array_equal(made["head.weight"].numpy(), np.asarray(model.get_layer("head").kernel).T)
+
     def test_the_mapping_file_tells(self, tmp_path, twins):
         model, module = twins
         self.run(tmp_path, '[flatten]\n"hidden" = [3, 3, 4]\n"norm" = [3, 3, 4]\n')

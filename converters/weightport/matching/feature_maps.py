@@ -33,12 +33,12 @@ def agree_on_maps(source: Side, target: Side | None, pair: Pair, layout: Layout,
     ours, theirs = pair.sources[0], pair.targets[0]
     own = layout_named(ours.layout or f"{source.checkpoint.framework}.{pair.kind}")
     lengths = source.view(ours, pair.kind).sizes[0]
-    one = End(ours, lengths, own.channels, suspicion(source, ours, lengths))
+    one = End(ours, lengths, own.channels)
     if target is None:
         other = End(replace(theirs, flattened=None), lengths, layout.channels)
     else:
         other = End(theirs, target.view(theirs, pair.kind).sizes[0], layout.channels)
-        other = replace(other, suspicion=suspicion(target, theirs, other.lengths))
+        one, other = _with_suspicions((source, one), (target, other))
     given = mapping.flattened(ours.name, theirs.name)
     axes = layout.kind.flattened
     named = {axis or next(iter(axes), ""): value for axis, value in given.items()}
@@ -51,6 +51,18 @@ def agree_on_maps(source: Side, target: Side | None, pair: Pair, layout: Layout,
     rest = [replace(layer, flattened=None) for layer in (*pair.sources[1:], *pair.targets[1:])]
     sources, targets = rest[: len(pair.sources) - 1], rest[len(pair.sources) - 1 :]
     return replace(pair, sources=(first, *sources), targets=(second, *targets), notes=notes)
+
+
+def _with_suspicions(source: tuple[Side, End], target: tuple[Side, End]) -> list[End]:
+    """Both ends with what makes a flattened map likely; a file that has its layers in order knows best."""
+    ends = (source, target)
+    any_order = any(side.checkpoint.contents.ordered for side, _ in ends)
+    return [
+        replace(end, suspicion=suspicion(side, end.layer, end.lengths))
+        if side.checkpoint.contents.ordered or not any_order
+        else end
+        for side, end in ends
+    ]
 
 
 def suspicion(side: Side, layer: Layer, lengths: Mapping[str, int]) -> str:
