@@ -127,3 +127,30 @@ def test_a_layer_that_is_used_twice_is_no_false_alarm():
     one, other = Twice(swapped=False).eval(), Twice(swapped=True).eval()
     parity = assert_parity(one, other)
     assert "used otherwise" in parity.layers[0].remarks[0]
+
+
+def test_cells_attention_and_transposed_convolutions_are_run():
+    class Mixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(5)
+            self.up = torch.nn.ConvTranspose1d(3, 6, 2)
+            self.norm, self.act = torch.nn.GroupNorm(2, 6), torch.nn.PReLU(6)
+            self.attention = torch.nn.MultiheadAttention(6, 2)
+            self.cell, self.head = torch.nn.LSTMCell(6, 4), torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.act(self.norm(self.up(x))).permute(2, 0, 1)
+            x = self.attention(x, x, x)[0]
+            state = None
+            for step in x:
+                state = self.cell(step, state)
+            return self.head(state[0])
+
+    one, other = Mixed().eval(), Mixed().eval()
+    inputs = np.random.default_rng(1).normal(size=(3, 3, 7)).astype(np.float32)
+    parity = assert_parity(one, other, inputs)
+    assert {layer.verdict for layer in parity.layers} <= {"agrees", "not reached"}
+    with torch.no_grad():
+        other.attention.in_proj_weight[3] += 0.1
+    assert wp.verify(one, other, inputs).first == "attention"

@@ -17,6 +17,9 @@ from ...checkpoint import Array, Checkpoint
 from ...errors import WeightportError
 from ..inputs import InputSpec
 
+CHANNELS_SECOND = frozenset({"conv", "conv_transpose", "batch_norm", "group_norm", "prelu"})
+"""Kinds whose layers take (batch, channel, *space) in PyTorch and ONNX."""
+
 
 class UnreachableError(WeightportError):
     """A model that cannot be run here; the text says why, and what would let it run."""

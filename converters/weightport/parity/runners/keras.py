@@ -19,6 +19,8 @@ from ...opening import open_checkpoint
 from ..inputs import InputSpec
 from . import LayerRun, Run, UnreachableError, first_line, is_installed
 
+_RECURRENT = frozenset({"lstm", "gru", "rnn", "conv_lstm"})
+
 
 def obstacle(source: Any, checkpoint: Checkpoint) -> str:
     """Keras is not installed, or the file is of a format that Keras does not load in safe mode."""
@@ -150,7 +152,7 @@ def _record(seen: dict[str, LayerRun] | None, layer: Any, owner: Any, taken: Any
     first = [_array(value[0] if isinstance(value, list | tuple) else value) for value in (taken, given)]
     if getattr(owner, "data_format", "channels_last") == "channels_first":
         first = [np.moveaxis(array, 1, -1) for array in first]
-    fused = layer.kinds[0] in ("dense", "conv")
+    fused = layer.kinds[0] not in _RECURRENT
     activation = str(layer.settings.get("activation", "linear")) if fused else "linear"
     seen[layer.name] = LayerRun(first[0], first[1], activation)
 

@@ -16,7 +16,7 @@ from ...formats import onnx as model_file
 from ...frameworks import onnx as framework
 from ...frameworks._onnx_draft import Draft
 from ..inputs import InputSpec
-from . import LayerRun, Run, UnreachableError, first_line, is_installed
+from . import CHANNELS_SECOND, LayerRun, Run, UnreachableError, first_line, is_installed
 
 
 def obstacle(source: Any, checkpoint: Checkpoint) -> str:
@@ -162,7 +162,7 @@ def _layer_run(draft: Draft, values: Mapping[str, Any]) -> LayerRun | None:
     taken, given = (values.get(name) for name in _watched_values(draft))
     if taken is None or given is None:
         return None
-    if draft.kind in ("conv", "batch_norm"):
+    if draft.kind in CHANNELS_SECOND and np.ndim(taken) > 2:
         return LayerRun(np.moveaxis(taken, 1, -1), np.moveaxis(given, 1, -1))
     if draft.kind in ("lstm", "gru", "rnn"):
         if draft.node.integer("layout", 0):

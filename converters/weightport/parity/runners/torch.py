@@ -14,7 +14,7 @@ import numpy as np
 from ...checkpoint import Array, Checkpoint, LazyTensor
 from ...frameworks import torch as framework
 from ..inputs import InputSpec
-from . import LayerRun, Run, UnreachableError, first_line
+from . import CHANNELS_SECOND, LayerRun, Run, UnreachableError, first_line
 
 _RANDOM_IN_TRAINING = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
 
@@ -130,24 +130,25 @@ def _acts_in_training(module: Any) -> bool:
 
 
 def _record(seen: dict[str, LayerRun] | None, name: str, kind: str, module: Any, taken: Any, given: Any) -> None:
-    """The first call of a layer; further calls of a shared one compute with the same weights."""
-    if seen is None or name in seen or not taken:
+    """The first call of a layer; further calls of a shared one compute with the same weights. A cell is called once a
+    step, and no single call is what a layer does."""
+    if seen is None or name in seen or not taken or type(module).__name__.endswith("Cell"):
         return
     output = given[0] if isinstance(given, tuple) else given
     turn = _same
-    if kind in ("conv", "batch_norm"):
+    if kind in CHANNELS_SECOND:
         turn = _channels_last
-    elif kind in ("lstm", "gru", "rnn") and not module.batch_first:
+    elif not getattr(module, "batch_first", True):
         turn = _batch_first
     seen[name] = LayerRun(turn(_array(taken[0])), turn(_array(output)))
 
 
 def _channels_last(array: Array) -> Array:
-    return np.moveaxis(array, 1, -1)
+    return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
 
 
 def _batch_first(array: Array) -> Array:
-    return np.swapaxes(array, 0, 1)
+    return np.swapaxes(array, 0, 1) if array.ndim > 2 else array
 
 
 def _array(value: Any) -> Array:
