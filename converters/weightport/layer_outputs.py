@@ -11,6 +11,7 @@ import numpy as np
 
 from .checkpoint import Array
 from .differences import SettingDifference
+from .errors import WeightportError
 from .layer_pairs import LayerPair
 from .reference import run
 from .reference_inputs import random_inputs
@@ -29,8 +30,9 @@ class SettingEffect:
 class LayerOutputs:
     """What both sides of a pair compute for one input, each with its own weights and settings.
 
-    A setting that one side does not state is taken from the other. ``effects`` are A's weights under A's settings
-    against the same under B's, setting by setting, the strongest first."""
+    A setting that only one side states has the same value on the other, or the kind's usual one where that brings the
+    two nearer. ``effects`` are A's weights under A's settings against the same under B's, setting by setting, the
+    strongest first."""
 
     inputs: Array
     a: Array
@@ -47,20 +49,23 @@ def reference_outputs(pair: LayerPair, *, seed: int = 0, time: int = 5) -> Layer
     """Run the references of both sides of a pair on one random input.
 
     Raises UsageError for a kind or a setting that has no reference, LayoutError where the two take in other sizes."""
-    weights_a, weights_b = pair.a.weights(), pair.b.weights()
-    of_a, of_b = {**pair.b.settings, **pair.a.settings}, {**pair.a.settings, **pair.b.settings}
-    inputs = random_inputs(pair.kind.name, weights_a, of_a, np.random.default_rng(seed), time)
-    output = run(pair.kind.name, weights_a, of_a, inputs)
+    kind, weights_a, weights_b = pair.kind.name, pair.a.weights(), pair.b.weights()
+    a, b = pair.a.settings, pair.b.settings
+    shared = {**b, **a}, {**a, **b}
+    inputs = random_inputs(kind, weights_a, shared[0], np.random.default_rng(seed), time)
+    outputs = run(kind, weights_a, shared[0], inputs), run(kind, weights_b, shared[1], inputs)
+    used = shared
+    try:
+        own = run(kind, weights_a, a, inputs), run(kind, weights_b, b, inputs)
+    except WeightportError:
+        own = outputs  # the usual value of what a side does not state does not go with its weights
+    if largest_difference(*own) < largest_difference(*outputs):
+        outputs, used = own, (a, b)
     effects = []
     for setting in settings_differences(pair.a, pair.b):
-        changed = run(pair.kind.name, weights_a, {**of_a, setting.name: of_b[setting.name]}, inputs)
-        effects.append(SettingEffect(setting, largest_difference(output, changed)))
-    return LayerOutputs(
-        inputs=inputs,
-        a=output,
-        b=run(pair.kind.name, weights_b, of_b, inputs),
-        effects=tuple(sorted(effects, key=lambda effect: -effect.largest)),
-    )
+        changed = run(kind, weights_a, {**used[0], setting.name: used[1][setting.name]}, inputs)
+        effects.append(SettingEffect(setting, largest_difference(outputs[0], changed)))
+    return LayerOutputs(inputs, *outputs, tuple(sorted(effects, key=lambda effect: -effect.largest)))
 
 
 def largest_difference(one: Array, other: Array) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from .checkpoint import Setting
 from .differences import SettingDifference
@@ -49,8 +49,10 @@ def settings_differences(a: LayerSide, b: LayerSide) -> tuple[SettingDifference,
 def _comparable(side: LayerSide) -> dict[str, Setting]:
     """The settings in one spelling."""
     settings = {name: _one_number(value) for name, value in side.settings.items()}
-    if "padding" in settings:
-        settings["padding"] = _padding(settings, _kernel(side))
+    if settings.get("padding") == "valid":
+        settings["padding"] = 0
+    if settings.get("padding") == "same":
+        settings["padding"] = _same_in_numbers(side)
     return settings
 
 
@@ -59,24 +61,24 @@ def _one_number(value: Setting) -> Setting:
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
-def _kernel(side: LayerSide) -> list[int]:
-    """The kernel's size along each axis of space."""
+def _same_in_numbers(side: LayerSide) -> Setting:
+    """``same`` as numbers of elements, where these do not depend on the input's size and both ends have as many.
+
+    A convolution adds what its kernel reaches beyond one place; a transposed one cuts off what that is more than a
+    stride."""
     sizes = side.parts[0].view.sizes[0]
-    return [sizes[axis] for axis in spatial_names(SPATIAL, sizes)]
-
-
-def _padding(settings: Mapping[str, Setting], kernel: Sequence[int]) -> Setting:
-    """The padding as numbers of elements where that can be said without the input's size."""
-    padding = settings["padding"]
-    if padding == "valid":
-        return 0
-    if padding != "same" or settings.get("strides", 1) != 1:
-        return padding
-    dilation = settings.get("dilation", 1)
-    spread = [dilation] * len(kernel) if isinstance(dilation, int) else dilation
-    if not isinstance(spread, tuple | list) or len(spread) != len(kernel):
-        return padding
-    totals = [step * (size - 1) for step, size in zip(spread, kernel, strict=True)]
-    if any(total % 2 for total in totals):
-        return padding
+    kernel = [sizes[axis] for axis in spatial_names(SPATIAL, sizes)]
+    strides, dilation = _each(side, "strides", len(kernel)), _each(side, "dilation", len(kernel))
+    reach = [step * (size - 1) + 1 for step, size in zip(dilation, kernel, strict=True)]
+    transposed = "output_padding" in side.kind.settings
+    totals = [long - (step if transposed else 1) for long, step in zip(reach, strides, strict=True)]
+    fixed = transposed or all(step == 1 for step in strides)
+    if not fixed or any(total < 0 or total % 2 for total in totals):
+        return "same"
     return _one_number(tuple(total // 2 for total in totals))
+
+
+def _each(side: LayerSide, name: str, count: int) -> list[int]:
+    """A setting's number along each axis of space."""
+    value = side.settings.get(name, side.kind.settings[name])
+    return list(value) if isinstance(value, tuple) else [int(value)] * count

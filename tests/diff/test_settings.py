@@ -127,6 +127,22 @@ def test_layers_that_are_the_same_give_the_same_by_reference():
     np.testing.assert_allclose(outputs.a, real, rtol=0, atol=LIMIT)
 
 
+def test_what_only_one_side_states_is_taken_for_both_or_as_usual(tmp_path):
+    """A state dict states no groups; Keras states no output padding, and PyTorch's 0 would not do there."""
+    grouped = keras_model(layers.Conv2D(6, (3, 2), groups=2, name="layer"), (9, 7, 4))
+    twin = module(nn.Conv2d(4, 6, (3, 2), groups=2))
+    wp.convert(grouped, twin)
+    grouped.save(tmp_path / "m.keras")
+    torch.save(twin.state_dict(), tmp_path / "m.pt")
+    assert reference_outputs(only_pair(tmp_path / "m.keras", tmp_path / "m.pt")).largest == 0
+
+    transposed = keras_model(layers.Conv2DTranspose(6, (4, 2), strides=2, padding="same", name="layer"), (5, 4, 3))
+    twin = module(nn.ConvTranspose2d(3, 6, (4, 2), stride=2, padding=(1, 0)))
+    wp.convert(transposed, twin)
+    assert differing(transposed, twin) == []
+    assert reference_outputs(only_pair(transposed, twin)).largest == 0
+
+
 KERAS = {
     "hard sigmoid of Keras 3": (
         lambda: layers.LSTM(UNIT, recurrent_activation="hard_sigmoid", return_sequences=True),
