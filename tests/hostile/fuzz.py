@@ -23,6 +23,7 @@ import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -33,7 +34,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 import mutations  # noqa: E402
 from attacks import Place, all_attacks  # noqa: E402
-from attacks._honest import HONEST  # noqa: E402
+from attacks._honest import HONEST, keras_members, zipped  # noqa: E402
 
 REGRESSIONS = HERE / "regressions"
 SECONDS = 5.0
@@ -41,6 +42,7 @@ SECONDS = 5.0
 GROWTH = 1 << 28
 """Bytes of memory by which one file may push the process's peak."""
 FIXTURES = sorted((HERE.parents[1] / "fixtures" / "keras" / "keras-2.12").glob("model.*"))
+KERAS_FILE = next(path for path in FIXTURES if path.name == "model.keras")
 LARGEST_SEED = 20_000
 LONGEST_LINE = 2000
 SLICE = 1.0
@@ -75,6 +77,7 @@ READERS: Mapping[str, tuple[str, mutations.Mutate]] = {
     "keras": ("model.keras", mutations.of_zip(mutations.of_hdf5)),
     "weights.h5": ("model.weights.h5", mutations.of_hdf5),
     "h5": ("model.h5", mutations.of_hdf5),
+    "config": ("config.json", mutations.of_json),
 }
 
 
@@ -92,6 +95,7 @@ def readers() -> dict[str, Reader]:
         _reader_of(made, path.name).honest.append(path.read_bytes())
     for name, data in _rich():
         _reader_of(made, name).honest.append(data)
+    made["config"].seeds = [keras_members()["config.json"]]
     made["pickle"].honest = [pickle for data in made["pt"].honest for pickle in _pickles(data)]
     made["pickle"].seeds = [pickle for data in made["pt"].seeds for pickle in _pickles(data)]
     return made
@@ -104,6 +108,7 @@ def _rich() -> Iterator[tuple[str, bytes]]:
     from onnx_models import external, graph_model, recurrent, rich_model
 
     yield "model.onnx", graph_model([external("kernel", 3, 2, location="w.bin")]).SerializeToString()
+    yield "config.json", _members(KERAS_FILE)["config.json"]
     weight_map = dict.fromkeys(("dense.weight", "dense.bias"), "shard.safetensors")
     yield READERS["index"][0], json.dumps({"metadata": {"total_size": 32}, "weight_map": weight_map}).encode()
 
@@ -129,9 +134,9 @@ def _rich() -> Iterator[tuple[str, bytes]]:
         "args": argparse.Namespace(lr=0.1),
     }
     for value in (state, training, module.state_dict()):
-        for name, zipped in (("model.pt", True), ("model.pth", False)):
+        for name, new in (("model.pt", True), ("model.pth", False)):
             file = io.BytesIO()
-            torch.save(value, file, _use_new_zipfile_serialization=zipped)
+            torch.save(value, file, _use_new_zipfile_serialization=new)
             yield name, file.getvalue()
 
 
@@ -182,10 +187,20 @@ def _open(reader: Reader, data: bytes, folder: Path) -> None:
         return
     import weightport as wp
 
+    if reader.name == "config":
+        members = {**_members(KERAS_FILE), "config.json": data}
+        wp.convert(zipped(folder / "model.keras", members), folder / "out.onnx", overwrite=True)
+        return
     path = folder / reader.file
     path.write_bytes(data)
     for tensor in wp.open(path).tensors.values():
         tensor.read().tobytes()
+
+
+@cache
+def _members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def _interpret(data: bytes) -> None:

@@ -22,7 +22,7 @@ ROOM = 1 << 29
 """Bytes of address space that a hostile file may have over what an honest one needs."""
 
 HONEST_SOURCE = "model.safetensors"
-TARGETS = ("model.safetensors", "model.pt")
+TARGETS = ("model.safetensors", "model.pt", "model.onnx", "model.keras")
 
 KNOWN_SUFFIXES = (".keras", ".h5", ".pt", ".pth", ".safetensors", ".onnx")
 
@@ -116,7 +116,7 @@ def examine(watch: Watch, path: Path, folder: Path, honest: bytes, secret: bytes
             outcome.commands[f"to {name}"] = _command("convert", path, target)
             outcome.secret_shown |= target.is_file() and secret[:20] in target.read_bytes()
             outcome.left_behind += _extra(folder, before, target)
-            target.unlink(missing_ok=True)
+            _remove(target)
         source = folder / "honest.safetensors"
         source.write_bytes(honest)
         target = path.with_name(f"out-{path.name}")
@@ -125,7 +125,7 @@ def examine(watch: Watch, path: Path, folder: Path, honest: bytes, secret: bytes
         outcome.commands["into it"] = _command("convert", source, target, "--into", path)
         source.unlink()
         outcome.left_behind += _extra(folder, before, target)
-        target.unlink(missing_ok=True)
+        _remove(target)
     steering = [command.pop() for command in outcome.commands.values()]
     outcome.steers_terminal = any(steering)
     outcome.events = events
@@ -154,6 +154,11 @@ def _command(*arguments: Any) -> list[Any]:
 def _extra(folder: Path, before: list[Path], target: Path) -> list[str]:
     allowed = {*before, target, target.with_name(f"{target.name}.data")}
     return [str(path) for path in folder.rglob("*") if path not in allowed]
+
+
+def _remove(target: Path) -> None:
+    for path in (target, target.with_name(f"{target.name}.data")):
+        path.unlink(missing_ok=True)
 
 
 def _told(error: BaseException) -> list[str]:

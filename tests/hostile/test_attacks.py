@@ -21,6 +21,8 @@ SECONDS = 20.0
 MEMORY_FACTOR, MEMORY_FLOOR = 40, 1 << 24
 """The most that one byte of a pickle can make is an empty dictionary; nothing else comes near."""
 LINE_LENGTH = 1500
+ALONE = ("to model.safetensors", "to model.pt")
+"""Conversions that need nothing but the weights."""
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
@@ -97,8 +99,8 @@ def test_a_hostile_file_is_one_line_and_nothing_else(attack: Attack, sandbox: Sa
     else:
         assert refusal is None, refusal
         for command, (status, shown) in outcome["commands"].items():
-            if command == "into it" and status == 1:  # what is left alone cannot be copied either
-                assert_one_line(shown.removeprefix("weightport: ").rstrip("\n"), path)
+            if command not in ("inspect", *ALONE) and status == 1:  # what is left alone is not copied or made anew
+                assert "internal error" not in shown, (command, shown)
             else:
                 assert status == 0, (command, shown)
 

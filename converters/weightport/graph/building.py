@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
 
 from ..checkpoint import Checkpoint, Setting
-from ..errors import RefusedError
+from ..errors import CheckpointError, RefusedError
 from ..plan import EXACT, LayerPlan, Plan
 from ..report import LayerReport, Report
 from ..staging import staged
@@ -58,17 +59,32 @@ def build_model(
     """Write the source's whole model to ``target``; ``frameworks`` are those of the source and of the target.
 
     Raises RefusedError where the source does not say what it computes, or the target cannot express it."""
-    graph = read(source)
+    with _told(source.contents.origin):
+        graph = read(source)
     _refuse_unused(graph, source, may_stay)
     metadata = _metadata(graph, frameworks[0])
     if dry_run:
-        written = write(Order(graph, source, None, opset, metadata))
+        with _told(source.contents.origin):
+            written = write(Order(graph, source, None, opset, metadata))
     else:
-        with staged(target, overwrite=overwrite) as path:
+        with staged(target, overwrite=overwrite) as path, _told(source.contents.origin):
             written = write(Order(graph, source, path, opset, metadata))
     report = _report(graph, source, str(target), frameworks, written)
     report.written = not dry_run
     return report
+
+
+@contextmanager
+def _told(origin: str) -> Iterator[None]:
+    """A config may say anything: where a reader stumbles over it, the file is not as it should be."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        raise CheckpointError(
+            f"{origin}: its description of the model is damaged, or of a version that is not known ({reason}; "
+            "--debug shows more)"
+        ) from error
 
 
 def _report(graph: Graph, source: Checkpoint, target: str, frameworks: tuple[str, str], written: Written) -> Report:

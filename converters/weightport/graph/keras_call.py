@@ -154,7 +154,8 @@ class Call:
     def activated(self, value: Value, said: Any) -> Value:
         """The value after an activation as a config says it: a name, a function or a layer."""
         name = activation_name(said, KERAS_3)
-        if name not in ACTIVATIONS and isinstance(said, Mapping) and isinstance(said.get("config"), Mapping):
+        is_layer = isinstance(said, Mapping) and isinstance(said.get("config"), Mapping) and has_translator(name)
+        if name not in ACTIVATIONS and is_layer:
             inner = replace(self, entry=replace(self.entry, class_name=name, config=said["config"]), arguments=(value,))
             translated: Value = translator_of(name)(inner)
             return translated

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
-from ..errors import RefusedError, UsageError
+from ..errors import RefusedError, UsageError, WeightportError
 from .building import Order, Written
 from .onnx_context import Context, plain
 from .onnx_registry import emitter_of
@@ -79,10 +79,21 @@ def _save(model: ir.Model, path: Path) -> None:
     import onnx_ir as ir
 
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    if size > INLINE_LIMIT:
-        ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
-    else:
-        ir.save(model, path)
+    try:
+        if size > INLINE_LIMIT:
+            ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
+        else:
+            ir.save(model, path)
+    except ir.serde.SerdeError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Our own error (a weight that cannot be read) behind the writer's, which only says where it was met."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, WeightportError):
+        cause = cause.__cause__
+    return error if cause is None else cause
 
 
 def _emit(context: Context) -> None:
