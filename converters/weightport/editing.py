@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from .blocks import StoredBlock, sum_class
 from .checkpoint import Array, Checkpoint, DType, Layer, Tensor
 from .engine import execute
 from .errors import LayoutError, UsageError
@@ -18,7 +19,7 @@ from .opening import PathLike, open_checkpoint
 from .plan import Move, SourceBlock, TensorPlan
 from .planner import describe
 from .staging import staged
-from .views import StoredBlock, View, sum_class
+from .views import View
 
 _ASSIGNMENT = re.compile(r"(?P<layer>.+)\.(?P<role>[a-z_]+)(\[(?P<labels>[^\]]*)\])?\s*=\s*(?P<value>[^=]+)")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import StoredBlock
 from .checkpoint import Array, Setting
 from .engine import strided
 from .errors import RefusedError, UsageError
@@ -19,7 +20,7 @@ from .plan import LayerPlan, Move
 from .planner import Part, plan_layer
 from .settings import apart_settings, unsupported
 from .translation import target_roles
-from .views import StoredBlock, View, families_of, view_for
+from .views import View, families_of, view_for
 
 SAMPLE = {"in": 3, "unit": 2, "hidden": 2, "cell": 2, "out": 2, "channel": 3, "group": 3, "token": 4, "feature": 3}
 SAMPLE |= {

@@ -8,12 +8,13 @@ from math import prod
 
 import numpy as np
 
+from .blocks import StoredBlock
 from .checkpoint import Array, Checkpoint, Layer, Setting, Tensor
 from .engine import strided
 from .errors import LayoutError, UsageError
 from .match import layer_view
 from .planner import is_floating
-from .views import StoredBlock, View, families_of
+from .views import View, families_of
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from .blocks import StoredBlock, sum_class
 from .checkpoint import Array, DType, Setting
 from .differences import DIFFERING, MISSING, SAME, PlaceDifference, RoleComparison
 from .engine import Read, strided
@@ -20,7 +21,6 @@ from .kinds import Role
 from .layer_pairs import LayerPair, LayerSide
 from .notation import is_spatial, spatial_names
 from .planner import SumClass, is_floating, size_problems, sum_classes
-from .views import StoredBlock, sum_class
 
 CHUNK = 1 << 20
 """Elements that are compared at a time."""

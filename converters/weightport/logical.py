@@ -7,12 +7,13 @@ from math import prod
 
 import numpy as np
 
+from .blocks import StoredBlock
 from .checkpoint import Array
 from .engine import Read, strided
 from .flattening import divided_axes
 from .kinds import Kind
 from .notation import is_spatial, spatial_names
-from .views import StoredBlock, View
+from .views import View
 
 
 def logical_arrays(view: View, read: Read) -> list[dict[str, Array]]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .blocks import Place, StoredBlock, sum_class
 from .checkpoint import DType, Setting
 from .errors import RefusedError
 from .kinds import Kind, Role
 from .notation import spatial_names
 from .plan import LayerPlan, Move, Requirement, SourceBlock, TensorPlan
-from .views import Place, StoredBlock, View, sum_class
+from .views import View
 
 DTypeOf = Callable[[str], DType]
 

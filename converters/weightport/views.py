@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import prod
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from .blocks import Place, StoredBlock, blocks_of, check_sums, claimed_places, label_counts
+from .capacity import check_broadcast, check_capacity, check_equal, check_layers
 from .checkpoint import Setting
 from .errors import LayoutError, RefusedError
 from .families import (
@@ -25,15 +26,13 @@ from .families import (
     counts_from_names,
     expected,
     full_counts,
-    labels,
     parse_names,
     pieces,
     stored_when,
     without_only,
 )
-from .kinds import Kind, Label
 from .layouts import Layout, TensorLayout
-from .notation import SPATIAL, Block, axis_names, contiguous_strides, group_size, is_one_of, locate, spatial_names
+from .notation import SPATIAL, contiguous_strides, group_size, spatial_names
 from .sizes import logical_sizes, solve, spatial_axes, spread_sizes, with_broadcast
 
 REMEMBERED = 1024
@@ -41,24 +40,6 @@ REMEMBERED = 1024
 
 Value = TypeVar("Value")
 Items: TypeAlias = tuple[tuple[str, Value], ...]
-
-Place = tuple[Label, ...]
-"""Labels along a role's labelled axes, in the role's order."""
-
-
-@dataclass(frozen=True)
-class StoredBlock:
-    """A block of a stored tensor and the places of the role whose sum it holds: mathematics = sign x stored + adds.
-
-    Where ``tensor`` is empty nothing is stored: the mathematics is ``adds`` alone, which the framework has built in.
-    """
-
-    tensor: str
-    role: str
-    covers: tuple[Place, ...]
-    block: Block
-    sign: int = 1
-    adds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -188,10 +169,10 @@ def _laid_out(
 ) -> View:
     """The view that these roles would have in one of the layout's forms."""
     full = full_counts(layout.kind, counts)
-    _check_capacity(layout, wanted, full, conditions)
+    check_capacity(layout, wanted, full, conditions)
     instances = [i for i in expected(layout, full, conditions) if wanted & i.tensor.roles]
-    _check_equal(layout, sizes)
-    _check_broadcast(layout, instances, sizes[0])
+    check_equal(layout, sizes)
+    check_broadcast(layout, instances, sizes[0])
     complete = tuple(with_broadcast(layout.kind, spread_sizes(layout, instances, own, conditions)) for own in sizes)
     spatial = len(spatial_names(SPATIAL, complete[0]))
     return _view(layout, [(instance, spatial) for instance in instances], full, complete, conditions)
@@ -201,20 +182,6 @@ def families_of(view: View, tensor: str) -> list[TensorLayout]:
     """The layout's entries that one tensor of a view can be, under the view's settings."""
     instances = parse_names(view.layout, [tensor], view.counts.get("direction", 1))[tensor]
     return [instance.tensor for instance in instances if stored_when(instance.tensor, view.conditions)]
-
-
-def sum_class(kind: Kind, role: str, place: Place, settings: Mapping[str, Setting]) -> Place:
-    """The places that enter the mathematics as one sum with this one, written as one place of the axis that sums."""
-    rule = kind.roles[role]
-    axes = kind.labelled_axes(role)
-    if rule.sums is None:
-        return place
-    apart = rule.apart
-    if apart and place[axes.index(apart.axis)] in apart.labels:
-        active = all(settings.get(name, value) == value for name, value in apart.when.items())
-        if active:
-            return place
-    return _replaced(axes, place, rule.sums, "")
 
 
 def _direction_choices(layout: Layout, known: Mapping[str, Setting], sizes: Mapping[str, int]) -> Sequence[int]:
@@ -251,7 +218,7 @@ def _fit(
     instances = [without_only(layout, instance) for instance in chosen]
     sizes, counts = solve(layout, instances, shapes, names, given)
     _check_complete(layout, instances, counts, conditions)
-    _check_equal(layout, sizes)
+    check_equal(layout, sizes)
     ranked = [(i, spatial_axes(i.tensor, i.name, len(shapes[i.name]), sizes[0])) for i in instances]
     return _view(layout, ranked, counts, sizes, conditions)
 
@@ -277,50 +244,6 @@ def _check_complete(
             raise LayoutError(f"{layout.name}: tensor {missing[0]!r} ({role.name}) is missing")
 
 
-def _check_equal(layout: Layout, sizes: Sequence[Mapping[str, int]]) -> None:
-    """Sized axes are the products that the framework makes them of."""
-    for axis, factors in layout.equal.items():
-        for own in sizes:
-            ours = [own[name] for name in spatial_names(axis, own) or [axis] if name in own]
-            theirs = _product(factors, own)
-            if ours and theirs and ours != theirs:
-                text = " x ".join(factors) or "1"
-                raise RefusedError(f"{layout.name} has one size for {axis} and {text}, not {ours} and {theirs}")
-
-
-def _product(factors: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
-    """The product of these axes; the size of each where ``...`` stands for several. Nothing where one is unknown."""
-    if len(factors) == 1:
-        return [sizes[name] for name in spatial_names(factors[0], sizes) or factors if name in sizes]
-    return [prod(sizes[name] for name in factors)] if all(name in sizes for name in factors) else []
-
-
-def _check_broadcast(layout: Layout, instances: Sequence[Instance], sizes: Mapping[str, int]) -> None:
-    """A layout without the axes along which a parameter may be broadcast holds one that is."""
-    for part in (part for instance in instances for part in instance.tensor.parts):
-        wide = [axis for axis in sizes if is_one_of(axis, layout.kind.broadcast)]
-        if wide and not set(axis_names(part.dimensions)) & set(layout.kind.broadcast):
-            raise RefusedError(
-                f"{layout.name} holds one {part.role} for all places, not {sizes[wide[0]]} along {wide[0]}"
-            )
-
-
-def _check_capacity(
-    layout: Layout, wanted: set[str], counts: Mapping[str, int], conditions: Mapping[str, Setting]
-) -> None:
-    """A layout without an axis for layers or directions holds one of them."""
-    for axis, count in counts.items():
-        if count == 1:
-            continue
-        for tensor in layout.tensors:
-            if not wanted & tensor.roles or not stored_when(tensor, conditions):
-                continue
-            for run in tensor.runs:
-                for part in run.parts:
-                    if axis not in {*tensor.spelled_axes, *run.each, *part.fixed, *axis_names(part.dimensions)}:
-                        raise RefusedError(f"{layout.name} holds one {axis}, not {count}")
-
-
 def _view(
     layout: Layout,
     instances: Sequence[tuple[Instance, int]],
@@ -328,24 +251,24 @@ def _view(
     sizes: tuple[Mapping[str, int], ...],
     conditions: Mapping[str, Setting],
 ) -> View:
-    claimed = _claimed(layout, counts, conditions)
+    claimed = claimed_places(layout, counts, conditions)
     shapes: dict[str, tuple[int, ...]] = {}
     blocks: list[StoredBlock] = []
     for instance, spatial in instances:
         parts = [
-            (piece, {**sizes[min(piece.layer, len(sizes) - 1)], **_label_counts(layout, piece, counts)})
+            (piece, {**sizes[min(piece.layer, len(sizes) - 1)], **label_counts(layout, piece, counts)})
             for piece in pieces(layout, instance, counts, spatial)
         ]
-        _check_layers(layout, instance.name, parts, sizes)
+        check_layers(layout, instance.name, parts, sizes)
         dimension = along(instance.tensor, spatial)
         shapes[instance.name] = shape = _shape(layout, instance.name, parts, dimension)
         strides, start = contiguous_strides(shape), 0
         for piece, own in parts:
             offset = start * strides[dimension] if shape else 0
-            blocks.extend(_blocks(layout, instance.name, piece, counts, own, (strides, offset), claimed))
+            blocks.extend(blocks_of(layout, instance.name, piece, counts, own, (strides, offset), claimed))
             start += group_size(piece.dimensions[dimension], own) if shape else 0
     blocks.extend(_built_in(layout, blocks, counts, sizes, conditions, claimed))
-    _check_sums(layout, blocks, conditions)
+    check_sums(layout, blocks, conditions)
     return View(
         layout=layout,
         conditions=MappingProxyType(dict(conditions)),
@@ -370,24 +293,9 @@ def _built_in(
     for instance in expected(layout, counts, conditions):
         for piece in pieces(layout, instance, counts, 1):
             if piece.part.role in absent:
-                own = {**sizes[piece.layer], **_label_counts(layout, piece, counts)}
+                own = {**sizes[piece.layer], **label_counts(layout, piece, counts)}
                 strides = contiguous_strides([group_size(group, own) for group in piece.dimensions])
-                yield from _blocks(layout, "", piece, counts, own, (strides, 0), claimed)
-
-
-def _check_layers(
-    layout: Layout, name: str, parts: Sequence[tuple[Piece, Mapping[str, int]]], sizes: Sequence[Mapping[str, int]]
-) -> None:
-    """A tensor that has several stacked layers inside has one size for all of them."""
-    for piece, own in parts:
-        inside = axis_names(piece.dimensions)
-        for layer in range(piece.layer, len(sizes)) if "layer" in inside else ():
-            for axis in inside:
-                size = sizes[layer].get(axis, own[axis])
-                if size != own[axis]:
-                    raise RefusedError(
-                        f"{layout.name}: {name!r} holds layers of one size only, not of {own[axis]} and {size} {axis}"
-                    )
+                yield from blocks_of(layout, "", piece, counts, own, (strides, 0), claimed)
 
 
 def _shape(layout: Layout, name: str, parts: Sequence[tuple[Piece, Mapping[str, int]]], along: int) -> tuple[int, ...]:
@@ -400,97 +308,3 @@ def _shape(layout: Layout, name: str, parts: Sequence[tuple[Piece, Mapping[str, 
         if [*one[:along], *one[along + 1 :]] != [*shape[:along], *shape[along + 1 :]]:
             raise RefusedError(f"{layout.name}: {name!r} cannot hold parts of {shapes[0]} and {one}")
     return tuple(shape)
-
-
-def _label_counts(layout: Layout, piece: Piece, counts: Mapping[str, int]) -> dict[str, int]:
-    axes = [axis for axis in axis_names(piece.dimensions) if layout.kind.is_labelled(axis)]
-    return {axis: len(labels(layout, piece.part, axis, counts)) for axis in axes}
-
-
-def _claimed(layout: Layout, counts: Mapping[str, int], conditions: Mapping[str, Setting]) -> set[tuple[str, Place]]:
-    """The places that have a part of a tensor of their own, and so are in no sum."""
-    claimed: set[tuple[str, Place]] = set()
-    for instance in expected(layout, counts, conditions):
-        for piece in pieces(layout, instance, counts, 1):
-            summed = layout.kind.roles[piece.part.role].sums
-            if summed is None or summed in piece.outside_or_inside():
-                claimed.update((piece.part.role, place) for _, place in _places(layout, piece, counts))
-    return claimed
-
-
-def _places(layout: Layout, piece: Piece, counts: Mapping[str, int]) -> Iterator[tuple[dict[str, int], Place]]:
-    """Every place that a piece stores: the indices along the labelled axes inside it, and the labels of all axes.
-
-    An axis that the piece does not say is at its first label."""
-    kind, role = layout.kind, piece.part.role
-    axes = kind.labelled_axes(role)
-    inner = [axis for axis in axis_names(piece.dimensions) if kind.is_labelled(axis)]
-    orders = [labels(layout, piece.part, axis, counts) for axis in inner]
-    outer = {**{axis: 0 if axis in kind.counted else kind.labels[axis][0] for axis in axes}, **piece.places}
-    for indices in product(*(range(len(order)) for order in orders)):
-        place = {**outer, **{axis: order[index] for axis, order, index in zip(inner, orders, indices, strict=True)}}
-        yield dict(zip(inner, indices, strict=True)), tuple(place[axis] for axis in axes)
-
-
-def _blocks(
-    layout: Layout,
-    tensor: str,
-    piece: Piece,
-    counts: Mapping[str, int],
-    sizes: Mapping[str, int],
-    position: tuple[Sequence[int], int],
-    claimed: set[tuple[str, Place]],
-) -> Iterator[StoredBlock]:
-    """The blocks of one piece; ``position`` has the tensor's strides and the element at which the piece begins."""
-    kind, role = layout.kind, piece.part.role
-    axes, summed = kind.labelled_axes(role), kind.roles[role].sums
-    is_sum = summed is not None and summed not in piece.outside_or_inside()
-    for indices, place in _places(layout, piece, counts):
-        covers = [place]
-        if is_sum and summed is not None:
-            all_places = [_replaced(axes, place, summed, label) for label in kind.labels[summed]]
-            covers = [other for other in all_places if (role, other) not in claimed]
-            if not covers:
-                raise LayoutError(f"{layout.where} {tensor!r}: each of the parts it sums has a tensor of its own")
-        gate = str(place[axes.index("gate")]) if "gate" in axes else ""
-        # A constant enters a sum once, with its first term.
-        first_term = summed is None or covers[0][axes.index(summed)] == kind.labels[summed][0]
-        yield StoredBlock(
-            tensor=tensor,
-            role=role,
-            covers=tuple(covers),
-            block=_located(kind, piece, sizes, indices, position),
-            sign=-1 if gate in layout.negates else 1,
-            adds=layout.adds.get(role, {}).get(gate, 0.0) if first_term else 0.0,
-        )
-
-
-def _located(
-    kind: Kind,
-    piece: Piece,
-    sizes: Mapping[str, int],
-    indices: Mapping[str, int],
-    position: tuple[Sequence[int], int],
-) -> Block:
-    strides, offset = position
-    block = locate(piece.dimensions, sizes, indices, strides, offset)
-    single = {axis for axis, size, _ in block.axes if size == 1 and is_one_of(axis, kind.broadcast)}
-    if single:
-        block = Block(block.offset, tuple(entry for entry in block.axes if entry[0] not in single))
-    if not piece.part.memory:
-        return block
-    return Block(block.offset, block.axes, tuple((axis, sizes[axis]) for axis in piece.part.memory))
-
-
-def _replaced(axes: Sequence[str], place: Place, axis: str, label: Label) -> Place:
-    return tuple(label if name == axis else old for name, old in zip(axes, place, strict=True))
-
-
-def _check_sums(layout: Layout, blocks: Sequence[StoredBlock], settings: Mapping[str, Setting]) -> None:
-    for block in blocks:
-        classes = {sum_class(layout.kind, block.role, place, settings) for place in block.covers}
-        if len(classes) > 1:
-            raise LayoutError(
-                f"{layout.where} {block.tensor!r}: sums {' and '.join(map(str, block.covers))} of {block.role}, which "
-                f"{layout.kind.name} keeps apart"
-            )

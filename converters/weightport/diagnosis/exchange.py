@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..blocks import StoredBlock
 from ..checkpoint import Array
 from ..differences import SAME
 from ..engine import strided
 from ..kinds import Kind
 from ..layer_comparison import EXACTLY, Tolerance, compare_roles, sizes_that_differ
 from ..layer_pairs import LayerPair, LayerSide
-from ..views import StoredBlock
 
 _LOOKED_AT = 4
 """Values along each axis of a layer that are compared with those of every other one before the whole layers are."""
