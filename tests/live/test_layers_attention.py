@@ -258,3 +258,84 @@ def test_a_transformer_encoder_layer(tmp_path):
     model.save(tmp_path / "m.keras")
     wp.convert(tmp_path / "m.keras", tmp_path / "m.pt")
     nn.TransformerEncoderLayer(12, 3, 20).load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+
+
+# ONNX: the Attention operator between the dense layers that hold its weights.
+
+
+def attention_graph(path, features, heads, sizes, seed):
+    """Gemm or MatMul around Attention, with random weights; ``sizes`` are those of queries, keys, values and result."""
+    onnx = pytest.importorskip("onnx")
+    helper, generator = onnx.helper, np.random.default_rng(seed)
+    names = ("query", "key", "value", "output")
+    wide = (*features, heads[0] * sizes[2] // heads[1])
+    held, nodes = {}, []
+    for name, given, rows, size in zip(names, ("q", "k", "v", "attended"), wide, sizes, strict=True):
+        held[f"{name}.weight"] = generator.uniform(-0.6, 0.6, (rows, size)).astype("float32")
+        held[f"{name}.bias"] = generator.uniform(-0.6, 0.6, size).astype("float32")
+        nodes.append(helper.make_node("MatMul", [given, f"{name}.weight"], [f"{name} product"]))
+        nodes.append(helper.make_node("Add", [f"{name} product", f"{name}.bias"], [f"{name} made"]))
+        if name == "value":
+            made = [f"{part} made" for part in names[:3]]
+            counts = {"q_num_heads": heads[0], "kv_num_heads": heads[1]}
+            nodes.append(helper.make_node("Attention", made, ["attended"], **counts))
+    shapes = zip("qkv", (TIME, STEPS, STEPS), features, strict=True)
+    inputs = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, (BATCH, t, size)) for n, t, size in shapes]
+    outputs = [helper.make_empty_tensor_value_info("output made")]
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in held.items()]
+    graph = helper.make_graph(nodes, "attention", inputs, outputs, tensors)
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10), path)
+
+
+def run_attention_graph(path, query, key, value):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"q": query, "k": key, "v": value})[0]
+
+
+# name: the Keras layer; the features; the query and the key heads; the sizes of queries, keys, values and the result
+GRAPHS = {
+    "heads": (lambda: layers.MultiHeadAttention(3, 4, value_dim=2, output_shape=7), (8, 6, 5), (3, 3), (12, 12, 6, 7)),
+    "square": (lambda: layers.MultiHeadAttention(2, 4), (8, 8, 8), (2, 2), (8, 8, 8, 8)),
+    "grouped": (lambda: layers.GroupQueryAttention(4, 6, 2), (8, 7, 8), (6, 2), (24, 8, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_keras_and_an_onnx_graph_with_attention_both_ways(name, tmp_path):
+    make_layer, features, counts, sizes = GRAPHS[name]
+    inputs = [keras.Input((TIME, features[0])), keras.Input((STEPS, features[2])), keras.Input((STEPS, features[1]))]
+    model = keras.Model(inputs, make_layer()(*inputs))
+    randomise(model.weights, 1)
+    model.save(tmp_path / "m.keras")
+    attention_graph(tmp_path / "untrained.onnx", features, counts, sizes, 3)
+    (layer,) = wp.open(tmp_path / "untrained.onnx").layers
+    assert dict(layer.sizes) == {"head": counts[1], "repeat": counts[0] // counts[1]}
+    wp.convert(tmp_path / "m.keras", tmp_path / "m.onnx", into=tmp_path / "untrained.onnx")
+    generator = np.random.default_rng(7)
+    shapes = zip((TIME, STEPS, STEPS), features, strict=True)
+    query, key, value = (generator.normal(size=(BATCH, *shape)).astype("float32") for shape in shapes)
+    expected = np.asarray(model([query, value, key]))
+    found = run_attention_graph(tmp_path / "m.onnx", query, key, value)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    randomise(model.weights, 2)
+    model.save(tmp_path / "other.keras")
+    wp.convert(tmp_path / "m.onnx", tmp_path / "back.keras", into=tmp_path / "other.keras")
+    back = keras.saving.load_model(tmp_path / "back.keras")
+    np.testing.assert_allclose(np.asarray(back([query, value, key])), expected, rtol=0, atol=1e-5)
+
+
+def test_torch_and_an_onnx_graph_with_attention_both_ways(tmp_path):
+    """The graph has the heads that the state dict does not tell."""
+    module = heads(12, 3).eval()
+    torch.save({f"attention.{name}": tensor for name, tensor in module.state_dict().items()}, tmp_path / "m.pt")
+    attention_graph(tmp_path / "untrained.onnx", (12, 12, 12), (3, 3), (12, 12, 12, 12), 3)
+    wp.convert(tmp_path / "m.pt", tmp_path / "m.onnx", into=tmp_path / "untrained.onnx")
+    generator = np.random.default_rng(7)
+    query, key, value = (generator.normal(size=(BATCH, t, 12)).astype("float32") for t in (TIME, STEPS, STEPS))
+    with torch.no_grad():
+        expected = module(*map(torch.from_numpy, (query, key, value)))[0].numpy()
+    found = run_attention_graph(tmp_path / "m.onnx", query, key, value)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    wp.convert(tmp_path / "m.onnx", tmp_path / "back.pt", into=tmp_path / "m.pt")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert all(torch.equal(tensor, back[f"attention.{name}"]) for name, tensor in module.state_dict().items())

@@ -30,7 +30,10 @@ def sizes_of(recording):
     layout = layout_named(recording.layout)
     shapes = {name: array.shape for name, array in recording.tensors.items()}
     view = view_of(layout, shapes, recording.settings, recording.storage, recording.sizes)
-    return {**view.counts, **{axis: view.sizes[0][axis] for axis in ("unit", "head") if axis in view.sizes[0]}}
+    return {
+        **view.counts,
+        **{axis: view.sizes[0][axis] for axis in ("unit", "head", "repeat") if axis in view.sizes[0]},
+    }
 
 
 def needs_sizes(layout):

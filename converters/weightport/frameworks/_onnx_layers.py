@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..checkpoint import Setting
+from ._onnx_attention import with_attention
 from ._onnx_draft import Draft
 from ._onnx_draft import refuse as _refuse
 from ._onnx_draft import tensors as _tensors
@@ -19,6 +20,11 @@ from ._onnx_recurrent import recurrent_notes, recurrent_settings
 
 def drafts(graph: Graph) -> Iterator[Draft]:
     """The layers of a graph, in the order of its nodes."""
+    yield from with_attention(list(_of_nodes(graph)), graph)
+
+
+def _of_nodes(graph: Graph) -> Iterator[Draft]:
+    """The layers that single nodes are."""
     for node in graph.nodes:
         read = _READERS.get(node.op) if not node.domain else None
         draft = read(node, graph) if read else None
@@ -248,6 +254,7 @@ KIND_OF_OPERATOR: Mapping[str, str] = {
     "ConvTranspose": "conv_transpose",
     "PRelu": "prelu",
     "Gather": "embedding",
+    "Attention": "multi_head_attention",
     "BatchNormalization": "batch_norm",
     "LayerNormalization": "layer_norm",
     "GroupNormalization": "group_norm",
