@@ -307,7 +307,10 @@ def _fresh_part(job: _Job, layout: Layout, source: Part, target: Layer) -> Part:
     """The target's layer laid out anew under the source layer's name."""
     view = source.view
     roles = target_roles(layout, view.roles)
-    fresh = flattened_view_for(layout, roles, view.counts, view.sizes, view.settings, maps_of(target))
+    if job.upgraded and view.layout == layout:
+        fresh = view
+    else:
+        fresh = flattened_view_for(layout, roles, view.counts, view.sizes, view.settings, maps_of(target))
     name_of = job.upgraded.tensor_name if job.upgraded else job.framework.tensor_name
     return Part(source.name, fresh, {local: name_of(source.name, local) for local in fresh.shapes})
 

@@ -80,7 +80,8 @@ def standardize(c: Context, operation: Operation) -> None:
     """``(x - mean) / sqrt(variance)``, or back."""
     x, axes = c.get(operation), operation.settings["axes"]
     mean, variance = (_statistic(c, operation, name, axes) for name in ("mean", "variance"))
-    deviation = f"{variance}.sqrt().clamp(min=1e-7)"
+    deviation = c.beside("deviation")
+    c.line(deviation, f"{variance}.sqrt().clamp(min=1e-7)")
     inverse = operation.settings["invert"]
     c.put(operation, f"{x} * {deviation} + {mean}" if inverse else f"({x} - {mean}) / {deviation}")
 
