@@ -177,3 +177,31 @@ def test_weights_without_a_model_need_a_template_as_before(model, source, tmp_pa
     assert "--into TEMPLATE" in command(tmp_path / "model.safetensors", tmp_path / "model.onnx", status=1)
     model.save_weights(tmp_path / "model.weights.h5")
     assert "weights only" in command(tmp_path / "model.weights.h5", tmp_path / "model.onnx", status=1)
+
+
+def test_a_live_model_and_a_legacy_file_give_the_same(tmp_path) -> None:
+    inputs = keras.Input((9, 8, 4), name="x")
+    x = layers.DepthwiseConv2D(3)(layers.PReLU()(inputs))
+    x = layers.GroupNormalization(2)(layers.Conv2DTranspose(4, 2)(layers.SeparableConv2D(3, 2)(x)))
+    inner = keras.Sequential([keras.Input((7, 4)), layers.Bidirectional(layers.GRU(3))], name="inner")
+    model = randomise(keras.Model(inputs, inner(layers.Reshape((7, 4))(layers.AveragePooling2D((1, 6))(x)))))
+    model.save(tmp_path / "legacy.h5")
+    values = {"x": np.random.default_rng(0).normal(size=(3, 9, 8, 4)).astype("float32")}
+    for source in (model, tmp_path / "legacy.h5"):
+        wp.convert(source, tmp_path / "model.onnx", overwrite=True)
+        found = run_onnx(tmp_path / "model.onnx", values)[0]
+        np.testing.assert_allclose(found, run_keras(model, values)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
+def test_precision_follows_the_policy_of_each_layer(policy, tmp_path) -> None:
+    inputs = keras.Input((5, 4), name="x", dtype="float32")
+    x = layers.Dense(3, activation="gelu", dtype=policy)(layers.LayerNormalization(dtype=policy)(inputs))
+    model = randomise(keras.Model(inputs, layers.Dense(2, dtype="float32")(x)))
+    model.save(tmp_path / "model.keras")
+    report = wp.convert(tmp_path / "model.keras", tmp_path / "model.onnx")
+    values = {"x": np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")}
+    found = run_onnx(tmp_path / "model.onnx", values)[0]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, run_keras(model, values)[0], atol=5e-3)
+    assert any("is computed in float32" in note for note in report.notes) == (policy != "float16")

@@ -59,6 +59,7 @@ def _read_described(
         return
     problem = _problem(entry, units, slots, weights, walk.writer)
     if problem:
+        reading.kindless |= _kindless(units, slots, weights)
         reading.unknown |= dict.fromkeys(weights, f"{layer_name(entry.name)}: {problem}")
         return
     shapes = {name: contents.tensors[name].shape for name in weights}
@@ -76,6 +77,20 @@ def _read_described(
             reading.skipped |= dict.fromkeys(own.values(), f"{unit.name}: {unit.state}")
         elif not unit.kind:
             reading.unknown |= dict.fromkeys(own.values(), f"{unit.name}: {unit.reason}")
+
+
+def _kindless(
+    units: Sequence[Unit], slots: Sequence[tuple[Unit, Owner, Variable]], weights: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The weights of layers of which none has a kind, by their variables' names where there are as many."""
+    if any(unit.kind for unit in units):
+        return {}
+    if len(slots) != len(weights):
+        return {units[0].name: {str(place): name for place, name in enumerate(weights)}} if len(units) == 1 else {}
+    found: dict[str, dict[str, str]] = {unit.name: {} for unit in units}
+    for (unit, owner, variable), name in zip(slots, weights, strict=True):
+        found[unit.name][owner.prefix + variable.name] = name
+    return found
 
 
 def _slots(units: Sequence[Unit], entry: Entry, writer: Writer) -> list[tuple[Unit, Owner, Variable]]:

@@ -137,7 +137,7 @@ class _Reading:
                 self._skip(unit)
             elif unit.kind is None:
                 self._without_kind(unit)
-            elif all(owner.path in self._tree.objects for owner in unit.owners):
+            elif all(owner.path in self._tree.objects or not owner.variables for owner in unit.owners):
                 self._take(unit)
             else:
                 absent.append(unit)

@@ -29,7 +29,7 @@ def resolved(data: Any, made: Mapping[History, Value]) -> tuple[tuple[Any, ...],
 
 
 def _resolved(said: Any, made: Mapping[History, Value]) -> Any:
-    if isinstance(said, list):
+    if isinstance(said, list | tuple):
         return [_resolved(one, made) for one in said]
     if isinstance(said, Mapping):
         return _object(said, made)

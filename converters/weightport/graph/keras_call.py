@@ -49,6 +49,10 @@ class Weights(Protocol):
         """The layout that they are stored in."""
         ...
 
+    def dtype(self, tensor: str) -> str:
+        """The dtype that a tensor is stored in."""
+        ...
+
 
 @dataclass(frozen=True)
 class Call:

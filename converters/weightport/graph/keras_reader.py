@@ -7,16 +7,18 @@ from typing import Any
 
 from ..checkpoint import Checkpoint, Contents
 from ..errors import RefusedError
-from ..frameworks._keras_config import Entry, entry_of, joined, layer_name
+from ..frameworks._keras_config import Entry, entry_of, joined, layer_name, major_version
 from ..keras_upgrade import upgraded_config
 from .builder import Builder
 from .custom import registered_classes
 from .keras_arguments import History, Unresolved, resolved
-from .keras_call import Call, Nested, flat, has_translator, translator_of
+from .keras_call import KERAS_3, Call, Nested, flat, has_translator, translator_of
+from .keras_dtypes import autocast
 from .keras_weights import LayerWeights
 from .operations import Graph, Value
 
 # Layers after which the mask of their first input goes on (``supports_masking`` in keras/src/layers).
+_OPERATIONS = "keras.src.ops"
 _MASK_GOES_ON = {
     *("Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "ELU"),
     *("GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "LayerNormalization", "LeakyReLU"),
@@ -39,12 +41,15 @@ def read_keras(checkpoint: Checkpoint) -> Graph:
 
 def _root(contents: Contents) -> Entry:
     """The outermost model, as Keras 3 writes it."""
-    config = contents.description.get("config")
+    is_live = contents.format == "live"
+    config = contents.description.get("graph" if is_live else "config")
     written = entry_of(config)
     if written is None or written.layers is None or not isinstance(config, Mapping):
-        what = "it has weights only" if written is None else f"{written.class_name} is a subclassed model"
+        is_subclass = is_live or written is not None
+        what = "it is a subclassed model" if is_subclass else "it has weights only"
         raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
-    root = entry_of(upgraded_config(contents))
+    is_new = is_live or major_version(contents.description.get("keras_version"), default=1) >= KERAS_3
+    root = written if is_new else entry_of(upgraded_config(contents))
     assert root is not None
     return root
 
@@ -111,6 +116,7 @@ class _Reader:
             mask = keywords.get("mask")
             return self._model(entry, name, list(flat(arguments)), mask if isinstance(mask, Value) else None)
         call = Call(entry, name, tuple(arguments), keywords, self._builder, self._weights, self)
+        call = call if entry.module.startswith(_OPERATIONS) else autocast(call)
         outputs = self._translated(call)
         given = keywords.get("mask")
         first = next(flat(call.arguments), None)
@@ -121,7 +127,7 @@ class _Reader:
 
     def _translated(self, call: Call) -> Nested:
         entry = call.entry
-        is_operation = entry.module.startswith("keras.src.ops")
+        is_operation = entry.module.startswith(_OPERATIONS)
         key = f"ops.{entry.class_name}" if is_operation else entry.class_name
         if entry.class_name in registered_classes():
             return _custom(call)

@@ -14,13 +14,15 @@ class LayerWeights:
 
     tensors: Mapping[str, Mapping[str, str]]
     layouts: Mapping[str, str]
+    dtypes: Mapping[str, str]
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> LayerWeights:
         """From the structure that the framework found."""
         structure = checkpoint.structure
         tensors = {**structure.kindless, **{layer.name: layer.tensors for layer in structure.layers}}
-        return cls(tensors, {layer.name: layer.layout for layer in structure.layers})
+        layouts = {layer.name: layer.layout for layer in structure.layers}
+        return cls(tensors, layouts, {name: str(tensor.dtype) for name, tensor in checkpoint.tensors.items()})
 
     def of(self, name: str) -> Mapping[str, str]:
         """The tensors of a layer by its own names for them; none for one that has none.
@@ -31,6 +33,10 @@ class LayerWeights:
     def layout(self, name: str, kind: str) -> str:
         """The layout that they are stored in: Keras 3's, if the file does not say another."""
         return self.layouts.get(self._stored(name)) or f"keras.{kind}"
+
+    def dtype(self, tensor: str) -> str:
+        """The dtype that a tensor is stored in."""
+        return self.dtypes[tensor]
 
     def _stored(self, name: str) -> str:
         if name in self.tensors:

@@ -66,12 +66,15 @@ class Context:
         self._names: set[str] = set(self._values) | {result.name for result in graph.results}
         self._results = {one.name: one.value for one in graph.results}
         self._scope = ""
+        self._dtype = "float32"
 
     # Values
 
     def enter(self, operation: Operation) -> None:
-        """From now on nodes are called after this operation."""
+        """From now on nodes are called after this operation, and numbers are of its dtype."""
         self._scope = operation.name
+        made = operation.outputs[0].dtype
+        self._dtype = made if made.startswith(("float", "bfloat")) else "float32"
 
     def info(self, operation: Operation, index: int = 0) -> Value:
         """The graph's own value behind an input."""
@@ -197,8 +200,9 @@ class Context:
         """A constant list of whole numbers: a shape, axes."""
         return self.constant(np.asarray(numbers, np.int64), f"list.{'_'.join(map(str, numbers)) or 'empty'}")
 
-    def number(self, number: float, dtype: str = "float32") -> ir.Value:
-        """A constant number."""
+    def number(self, number: float, dtype: str | None = None) -> ir.Value:
+        """A constant number, of the dtype that the operation makes where it makes floating-point ones."""
+        dtype = dtype or self._dtype
         return self.constant(_array(number, dtype), f"number.{dtype}.{number}")
 
     def constant(self, array: Array, name: str) -> ir.Value:
@@ -208,6 +212,11 @@ class Context:
         if name not in self.initializers:
             self.initializers[name] = self._initializer(ir.tensor(array, name=name), name)
         return self.initializers[name]
+
+    def filled(self, number: float, sizes: Sequence[int]) -> ir.Value:
+        """A constant array of one number."""
+        name = f"filled.{self._dtype}.{number}.{'_'.join(map(str, sizes))}"
+        return self.constant(np.full(sizes, _array(number, self._dtype)), name)
 
     def own_constant(self, array: Array, what: str) -> ir.Value:
         """A constant array of the operation that is being written."""

@@ -23,8 +23,8 @@ dense               x                       (kernel ``in out``, bias); of the la
 einsum_dense        x                       equation (kernel, bias)
 embedding           indices                 (embeddings)
 conv                x                       strides, dilation, padding, groups, channels_first (kernel, bias)
-depthwise_conv      x                       the same without groups (depthwise_kernel ``... in multiplier``, bias)
-conv_transpose      x                       the same and output_padding (kernel ``... out in``, bias)
+depthwise_conv      x                       the same: a group for every channel (kernel ``... in multiplier``, bias)
+conv_transpose      x                       the same without groups, and output_padding (kernel ``... out in``, bias)
 pool                x                       function (max, average), size, strides, padding, channels_first; padding is
                                             not counted in an average
 global_pool         x, mask                 function, keepdims, channels_first

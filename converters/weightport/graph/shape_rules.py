@@ -58,7 +58,7 @@ def _conv(settings: Settings, inputs: Sequence[Shape], weights: Mapping[str, tup
 
 @rule_for("depthwise_conv")
 def _depthwise_conv(settings: Settings, inputs: Sequence[Shape], weights: Mapping[str, tuple[int, ...]]) -> list[Shape]:
-    kernel = weights["depthwise_kernel"]
+    kernel = weights["kernel"]
     return [_windowed(settings, inputs[0], kernel, kernel[-2] * kernel[-1])]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ...frameworks._keras_config import joined
 from ..keras_call import Call, Nested, translates
 from ..operations import Value
 
@@ -21,25 +23,29 @@ def conv(call: Call) -> Nested:
 @translates("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise_conv(call: Call) -> Nested:
     """A convolution of every channel for itself."""
-    found = call.own_weights("kernel", "bias")
-    weights = {"depthwise_kernel" if name == "kernel" else name: tensor for name, tensor in found.items()}
-    y = call.add("depthwise_conv", [call.x], convolution_settings(call), weights=weights)
+    y = _depthwise(call, convolution_settings(call))
     return call.activated(y, call.config.get("activation"))
 
 
 @translates("SeparableConv1D", "SeparableConv2D")
 def separable_conv(call: Call) -> Nested:
-    """A depthwise convolution, then one of single points."""
-    first, second = (call.weights.of(f"{call.name}.{part}") for part in ("depthwise", "pointwise"))
-    if "kernel" not in first or "kernel" not in second:
-        raise call.refused("it is not known which tensors of the file are its two kernels")
+    """A depthwise convolution, then one of single points; the file's structure has them as two layers, too."""
     settings = convolution_settings(call)
-    depthwise = {"depthwise_kernel": first["kernel"]}
-    middle = call.add("depthwise_conv", [call.x], settings, weights=depthwise, suffix="depthwise")
+    middle = _depthwise(replace(call, name=joined(call.name, "depthwise")), settings)
+    point = replace(call, name=joined(call.name, "pointwise"))
     ones = (1,) * len(settings["strides"])
-    point = {**settings, "strides": ones, "dilation": ones, "padding": "valid", "groups": 1}
-    y = call.add("conv", [middle], point, weights=second, layout="keras.conv", suffix="pointwise")
+    settings |= {"strides": ones, "dilation": ones, "padding": "valid", "groups": 1}
+    layout = call.weights.layout(point.name, "conv")
+    y = point.add("conv", [middle], settings, weights=point.own_weights("kernel", "bias"), layout=layout)
     return call.activated(y, call.config.get("activation"))
+
+
+def _depthwise(call: Call, settings: dict[str, Any]) -> Value:
+    channels = call.x.shape[channel_axis(call, call.x)]
+    if channels is None:
+        raise call.refused("the number of channels is not known")
+    weights, layout = call.own_weights("kernel", "bias"), call.weights.layout(call.name, "depthwise_conv")
+    return call.add("depthwise_conv", [call.x], {**settings, "groups": channels}, weights=weights, layout=layout)
 
 
 @translates("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
@@ -48,8 +54,8 @@ def conv_transpose(call: Call) -> Nested:
     settings = convolution_settings(call)
     added = call.config.get("output_padding")
     sizes = None if added is None else many(added, len(settings["strides"]))
-    weights = call.own_weights("kernel", "bias")
-    y = call.add("conv_transpose", [call.x], {**settings, "output_padding": sizes}, weights=weights)
+    weights, layout = call.own_weights("kernel", "bias"), call.weights.layout(call.name, "conv_transpose")
+    y = call.add("conv_transpose", [call.x], {**settings, "output_padding": sizes}, weights=weights, layout=layout)
     return call.activated(y, call.config.get("activation"))
 
 

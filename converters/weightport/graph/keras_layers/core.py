@@ -31,7 +31,9 @@ def embedding(call: Call) -> Nested:
     """Rows of a table; with ``mask_zero`` the steps of token 0 are masked."""
     weights = call.own_weights("embeddings")
     layout = call.weights.layout(call.name, "embedding")
-    y = call.add("embedding", [call.x], {}, weights=weights, layout=layout, dtype="float32")
+    y = call.add(
+        "embedding", [call.x], {}, weights=weights, layout=layout, dtype=call.weights.dtype(weights["embeddings"])
+    )
     if call.config.get("mask_zero"):
         zero = call.add("constant", [], {"value": np.asarray(0, call.x.dtype)}, suffix="zero", dtype=call.x.dtype)
         call.builder.masks[y.name] = call.add("not_equal", [call.x, zero], {}, suffix="mask")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import RefusedError
 from ..onnx_context import Context, Order, channels_first, plain
@@ -11,51 +11,24 @@ from ..onnx_registry import emits
 from ..operations import Operation
 from ..sizes import padding_amounts, transposed_cut
 
-if TYPE_CHECKING:
-    from ...checkpoint import Output
 
-
-@emits("conv")
+@emits("conv", "depthwise_conv")
 def conv(c: Context, operation: Operation) -> None:
-    """``Conv``, in groups."""
+    """``Conv`` in groups; a depthwise one has a group for every channel."""
+    order, settings = map_order(c, operation), operation.settings
     weights = c.planned(operation, "onnx.conv")
     kernel = c.shape_of_weight(operation, "kernel")[:-2]
-    _convolution(c, operation, weights["W"], weights.get("B"), kernel, operation.settings["groups"])
-
-
-@emits("depthwise_conv")
-def depthwise_conv(c: Context, operation: Operation) -> None:
-    """``Conv`` with a group for every channel."""
-    *kernel, channels, _ = c.shape_of_weight(operation, "depthwise_kernel")
-    rank = len(kernel)
-    order = (rank, rank + 1, *range(rank))
-    weight = c.turned(operation, "depthwise_kernel", order, (-1, 1, *kernel))
-    bias = c.turned(operation, "bias", (0,)) if "bias" in operation.weights else None
-    _convolution(c, operation, weight, bias, kernel, channels)
-
-
-def _convolution(
-    c: Context, operation: Operation, weight: Output, bias: Output | None, kernel: Sequence[int], groups: int
-) -> None:
-    order = map_order(c, operation)
-    settings = operation.settings
-    is_depthwise = operation.kind == "depthwise_conv"
-    inputs = [c.get(operation, order=order), c.weight(operation, weight, _own(operation, "weight", is_depthwise))]
-    if bias is not None:
-        inputs.append(c.weight(operation, bias, "bias"))
+    inputs = [c.get(operation, order=order), c.weight(operation, weights["W"], "weight")]
+    if "B" in weights:
+        inputs.append(c.weight(operation, weights["B"], "bias"))
     attributes = {
         "kernel_shape": list(kernel),
         "strides": list(settings["strides"]),
         "dilations": list(settings["dilation"]),
-        "group": groups,
+        "group": settings["groups"],
         **padding(c, operation, kernel, settings["strides"], settings["dilation"]),
     }
     c.put(operation, c.node("Conv", inputs, attributes), order)
-
-
-def _own(operation: Operation, name: str, is_depthwise: bool) -> str:
-    """The two halves of a separable convolution are of one layer, and need names of their own."""
-    return f"depthwise_{name}" if is_depthwise and operation.name.endswith("/depthwise") else name
 
 
 @emits("conv_transpose")
@@ -63,10 +36,10 @@ def conv_transpose(c: Context, operation: Operation) -> None:
     """``ConvTranspose``: the elements that Keras cuts are its pads, those that it adds its output padding."""
     order, settings = map_order(c, operation), operation.settings
     *kernel, _, _ = c.shape_of_weight(operation, "kernel")
-    rank = len(kernel)
-    weight = c.weight(operation, c.turned(operation, "kernel", (rank + 1, rank, *range(rank))), "weight")
-    bias = [c.weight(operation, c.turned(operation, "bias", (0,)), "bias")] if "bias" in operation.weights else []
-    added = settings["output_padding"] or (None,) * rank
+    weights = c.planned(operation, "onnx.conv_transpose")
+    weight = c.weight(operation, weights["W"], "weight")
+    bias = [c.weight(operation, weights["B"], "bias")] if "B" in weights else []
+    added = settings["output_padding"] or (None,) * len(kernel)
     cuts = [
         transposed_cut(size, stride, dilation, settings["padding"], more)
         for size, stride, dilation, more in zip(kernel, settings["strides"], settings["dilation"], added, strict=True)

@@ -20,10 +20,10 @@ def batch_norm(c: Context, operation: Operation) -> None:
     """``BatchNormalization``, with the normalised axis after the batch."""
     order = _with_second(c.order(operation), operation.settings["axis"])
     weights = c.planned(operation, "onnx.batch_norm")
-    channels, dtype = weights["input_mean"].shape, weights["input_mean"].dtype
+    channels = weights["input_mean"].shape
     found = {name: c.weight(operation, tensor, _name(name)) for name, tensor in weights.items()}
-    found.setdefault("scale", c.constant(np.ones(channels, dtype), f"ones.{channels[0]}"))
-    found.setdefault("B", c.constant(np.zeros(channels, dtype), f"zeros.{channels[0]}"))
+    found.setdefault("scale", c.filled(1.0, channels))
+    found.setdefault("B", c.filled(0.0, channels))
     inputs = [c.get(operation, order=order), *(found[key] for key in ("scale", "B", "input_mean", "input_var"))]
     c.put(operation, c.node("BatchNormalization", inputs, {"epsilon": operation.settings["epsilon"]}), order)
 
@@ -55,7 +55,7 @@ def layer_norm(c: Context, operation: Operation) -> None:
     if "gamma" in operation.weights:
         scale = c.weight(operation, c.turned(operation, "gamma", range(len(axes))), "weight")
     else:
-        scale = c.constant(np.ones(sizes, np.float32), f"ones.{'_'.join(map(str, sizes))}")
+        scale = c.filled(1.0, sizes)
     inputs = [c.get(operation, order=order), scale]
     if "beta" in operation.weights:
         inputs.append(c.weight(operation, c.turned(operation, "beta", range(len(axes))), "bias"))
@@ -84,10 +84,7 @@ def group_norm(c: Context, operation: Operation) -> None:
     axis, groups = operation.settings["axis"], operation.settings["groups"]
     order = _with_second(c.order(operation), axis)
     x = c.get(operation, order=order)
-    ones, zeros = (
-        c.constant(np.full(groups, number, np.float32), f"{name}.{groups}")
-        for name, number in (("ones", 1), ("zeros", 0))
-    )
+    ones, zeros = (c.filled(number, [groups]) for number in (1.0, 0.0))
     grouped = c.node("Reshape", [x, c.whole([0, groups, -1])])
     normal = c.node("InstanceNormalization", [grouped, ones, zeros], {"epsilon": operation.settings["epsilon"]})
     y = c.node("Reshape", [normal, c.node("Shape", [x])])

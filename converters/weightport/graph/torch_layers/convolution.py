@@ -29,10 +29,10 @@ def conv(c: Context, operation: Operation) -> None:
 @emits("depthwise_conv")
 def depthwise_conv(c: Context, operation: Operation) -> None:
     """A convolution with a group for each channel."""
-    weights: dict[str, Output] = {"weight": c.stored(operation, "depthwise_kernel", _depthwise)}
+    weights: dict[str, Output] = {"weight": c.stored(operation, "kernel", _depthwise)}
     if "bias" in operation.weights:
         weights["bias"] = c.stored(operation, "bias")
-    *size, in_channels, multiplier = c.shape_of(operation, "depthwise_kernel")
+    *size, in_channels, multiplier = c.shape_of(operation, "kernel")
     _convolved(c, operation, weights, (in_channels, in_channels * multiplier), size, in_channels)
 
 
