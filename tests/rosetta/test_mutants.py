@@ -18,6 +18,15 @@ from weightport.layouts import all_layouts
 Table = dict[str, Any]
 
 
+HEADS_TURNED = {
+    "(head repeat)": "(repeat head)",
+    "(head key)": "(key head)",
+    "(head value)": "(value head)",
+    "(head repeat key)": "(key head repeat)",
+    "(head repeat value)": "(value head repeat)",
+}
+
+
 def mutants(table: Table, summed_only: bool) -> Iterator[tuple[str, Table]]:
     """Every mutant of one layout's table, with words that say what is wrong in it.
 
@@ -91,6 +100,7 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
     ):
         if entry["axes"].split() in ([one, other], [other, one]):
             yield "turned", {**entry, "axes": " ".join(reversed(entry["axes"].split()))}
+    yield from turned_heads(entry)
     if "memory" in entry:
         yield "plain rows", {key: value for key, value in entry.items() if key != "memory"}
     if "side" in entry and isinstance(entry["side"], str) and not summed_only:
@@ -98,6 +108,14 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
     if "side gate" in entry["axes"] and not summed_only:
         yield "sides inside", {**entry, "axes": entry["axes"].replace("side gate unit", "gate unit side")}
     yield from swapped_labels(entry, "gate")
+
+
+def turned_heads(entry: Table) -> Iterator[tuple[str, Table]]:
+    """The axes of an attention flattened in another order, where that changes something: the bias of the keys adds one
+    number to all scores of a query."""
+    for heads, turned in HEADS_TURNED.items() if entry["role"] != "key_bias" else ():
+        if heads in entry["axes"]:
+            yield f"{heads} turned", {**entry, "axes": entry["axes"].replace(heads, turned)}
 
 
 def turned_sum(axes: str) -> str:
