@@ -57,9 +57,9 @@ def coverage_of(
     unused, skipped, unfilled = left
     return Coverage(
         **{how: Share(tensors[how], elements[how]) for how in tensors},
-        unfilled=_share(target, unfilled),
-        unused=_share(source, unused),
-        skipped=_share(source, skipped),
+        unfilled=share_of(target, unfilled),
+        unused=share_of(source, unused),
+        skipped=share_of(source, skipped),
     )
 
 
@@ -68,6 +68,7 @@ def _how(tensor: TensorPlan, index: int) -> str:
     return "folded" if move.folds else "carried" if move.sources else "constant"
 
 
-def _share(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Share:
+def share_of(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Share:
+    """Those of the tensors that have one of the names."""
     shapes = [tensors[name].shape for name in names if name in tensors]
     return Share(len(shapes), sum(prod(shape) for shape in shapes))

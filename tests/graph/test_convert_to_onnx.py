@@ -205,3 +205,9 @@ def test_precision_follows_the_policy_of_each_layer(policy, tmp_path) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, run_keras(model, values)[0], atol=5e-3)
     assert any("is computed in float32" in note for note in report.notes) == (policy != "float16")
+
+
+def test_the_report_says_how_much_of_the_model_was_carried(source, model, tmp_path) -> None:
+    carried = wp.convert(source, tmp_path / "model.onnx").coverage.carried
+    assert carried.tensors == len(model.weights)
+    assert carried.elements == model.count_params()

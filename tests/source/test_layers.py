@@ -194,3 +194,12 @@ def test_what_cannot_be_written_is_refused_by_name_all_at_once(tmp_path):
         to_source(model, tmp_path)
     assert {problem.split(":")[0] for problem in caught.value.problems} == {"cubic", "odd"}
     assert not (tmp_path / "model.py").exists()
+
+
+def test_attention_of_grouped_queries_is_refused_and_not_written_as_another(tmp_path):
+    inputs = keras.Input((4, 6))
+    attended = layers.GroupQueryAttention(head_dim=3, num_query_heads=4, num_key_value_heads=2, name="grouped")
+    keras.Model(inputs, attended(inputs, inputs)).save(tmp_path / "model.keras")
+    with pytest.raises(wp.RefusedError, match="grouped: attention of grouped queries is not supported yet"):
+        wp.convert(tmp_path / "model.keras", tmp_path / "model.py")
+    assert not (tmp_path / "model.py").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..checkpoint import Checkpoint, Setting
+from ..coverage import Coverage, share_of
 from ..errors import CheckpointError, RefusedError
 from ..plan import EXACT, LayerPlan, Plan
 from ..report import LayerReport, Report
@@ -89,6 +90,8 @@ def _told(origin: str) -> Iterator[None]:
 
 def _report(graph: Graph, source: Checkpoint, target: str, frameworks: tuple[str, str], written: Written) -> Report:
     used = {name for operation in graph.operations for name in operation.weights.values()}
+    unused = tuple(_unused(graph, source))
+    skipped = {**source.structure.skipped, **dict.fromkeys(graph.bookkeeping, "bookkeeping")}
     plans = {plan.sources[0]: plan for plan in written.plans}
     layers = {one.layer: one for one in graph.operations if one.weights}
     return Report(
@@ -99,9 +102,14 @@ def _report(graph: Graph, source: Checkpoint, target: str, frameworks: tuple[str
         layers=tuple(_layer_report(operation, plans.get(name)) for name, operation in layers.items()),
         plan=Plan(tuple(plans.values())),
         carried=written.tensors,
-        unused=tuple(_unused(graph, source)),
-        skipped={**source.structure.skipped, **dict.fromkeys(graph.bookkeeping, "bookkeeping")},
+        unused=unused,
+        skipped=skipped,
         elements=sum(prod(source.tensors[name].shape) for name in used),
+        coverage=Coverage(
+            carried=share_of(source.tensors, used),
+            unused=share_of(source.tensors, unused),
+            skipped=share_of(source.tensors, skipped),
+        ),
         notes=graph.notes,
     )
 

@@ -50,6 +50,8 @@ def multi_head_attention(c: Context, operation: Operation) -> None:
     settings = operation.settings
     if settings["gated"]:
         raise RefusedError(f"{operation.layer}: gated attention is not supported yet")
+    if settings["key_heads"] != settings["heads"]:
+        raise RefusedError(f"{operation.layer}: attention of grouped queries is not supported yet; ONNX has it")
     weights: dict[str, Output] = {}
     names = {"query": "query", "key": "key", "value": "value", "attention_output": "output"}
     for old, new in names.items():
