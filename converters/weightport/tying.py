@@ -31,7 +31,7 @@ def tied(plan: Plan, ties: Mapping[str, str], read: Callable[[str], Array]) -> P
         for tensor in layer.tensors:
             other = first.setdefault(ties.get(tensor.name, tensor.name), tensor)
             if other is not tensor and not _equal(other, tensor, read):
-                problems.append(f"{other.name} and {tensor.name} are one tensor, and the source has two values for it")
+                problems.append(_two_values(other.name, tensor.name))
             if other is tensor or other.name != tensor.name:
                 kept.append(tensor)
         layers.append(replace(layer, tensors=tuple(kept)))
@@ -67,3 +67,8 @@ def _equal(one: TensorPlan, other: TensorPlan, read: Callable[[str], Array]) -> 
     for plan, memory in zip((one, other), values, strict=True):
         execute(plan, read, memory)
     return values[0].tobytes() == values[1].tobytes()
+
+
+def _two_values(one: str, other: str) -> str:
+    names = f"{one} and {other} are one tensor" if one != other else f"{one} is one tensor with two uses"
+    return f"{names}, and the source has two values for it"

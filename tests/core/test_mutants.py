@@ -38,7 +38,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "keras.gru": [{"reset": "after"}, {"reset": "before"}],
     "torch.gru": [{"reset": "after"}],
     "onnx.gru": [{"reset": "after"}, {"reset": "before"}],
-    "onnx.dense": [{"transB": 1}, {"transB": 0}],
+    "onnx.dense": [{"transB": 1, "bias": "vector"}, {"transB": 0, "bias": "row"}],
     **{f"{framework}.{kind}_norm": [{"epsilon": 0.02}] for framework in FRAMEWORKS for kind in ("batch", "layer")},
 }
 ROLES = {"keras": WEIGHTS, "torch": (*WEIGHTS, "projection"), "onnx": (*WEIGHTS, "peephole")}
@@ -62,12 +62,19 @@ def evidence(make_layer: Any, compute: Any, values: Any) -> Any:
             roles = roles_of(layout, framework)
             sizes = {**full, "hidden": 2} if roles and "projection" in roles else full  # to fewer than the units
             made = make_layer(layout, sizes, roles, directions=count, settings=own, dtype=dtype)
-            tensors = {key: array.T.copy() if own.get("transB") == 0 else array for key, array in made.items()}
+            tensors = {key: _stored(array, own) for key, array in made.items()}
             inputs = TOKENS if kind == "embedding" else values(_input_shape(kind, sizes), 99, dtype)
             found.append((tensors, own, inputs, compute(name, tensors, own, inputs)))
         return found
 
     return gather
+
+
+def _stored(array: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
+    """A tensor in the other form that a Gemm has of it: its matrix turned, its bias as a row."""
+    if array.ndim == 1:
+        return array[np.newaxis] if settings.get("bias") == "row" else array
+    return array.T.copy() if settings.get("transB") == 0 else array
 
 
 def roles_of(layout: Layout, framework: str) -> list[str] | None:

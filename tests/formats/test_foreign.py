@@ -21,7 +21,7 @@ import weightport as wp
         (b"\n <HTML>", "a web page"),
         (b"GGUF\x03\0\0\0", "a GGUF file"),
         (b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
-        (gzip.compress(b"x"), "compressed by gzip; unpack it first"),
+        (gzip.compress(b"x", mtime=0), "compressed by gzip; unpack it first"),
         (b"\x28\xb5\x2f\xfd...", "compressed by zstd"),
         (b"cposix\nsystem\n(S'true'\ntR.", "a plain pickle, which is a program"),
         (b"(dp0\nS'a'\n", "a plain pickle, which is a program"),

@@ -17,7 +17,7 @@ from keras import layers
 import weightport as wp
 from graph_checks import randomise, run_keras, run_onnx
 from weightport.cli import cli
-from weightport.graph import onnx_emitter
+from weightport.graph import onnx_emitter, onnx_registry
 
 REAL = Path(__file__).parents[2] / "fixtures/keras/netra-transliterate/bi_gru_attention_khmer_transliterator.keras"
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime")
@@ -49,6 +49,16 @@ def test_a_real_recurrent_model_is_converted_and_verified(tmp_path) -> None:
     operators = [node.op_type for node in onnx.load(tmp_path / "real.onnx").graph.node]
     assert operators.count("GRU") == 2
     assert len(operators) < 40
+
+
+def test_a_model_that_computes_something_else_never_becomes_the_target(source, tmp_path, monkeypatch) -> None:
+    def forgotten(context, operation):
+        context.put(operation, context.get(operation))
+
+    onnx_registry._emitters()
+    monkeypatch.setitem(onnx_registry._EMITTERS, "activation", forgotten)
+    assert "DIFFER" in command(source, tmp_path / "wrong.onnx", "--verify", status=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
 def test_no_framework_is_loaded_to_build_a_model(tmp_path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,8 +62,12 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
     if verify and dry_run:
         raise UsageError("a dry run writes nothing that could be verified; leave out --dry-run or --verify")
     with progress_bar(quiet=as_json or dry_run) as progress:
-        report = run(source, target, dry_run=dry_run, progress=progress, **options)
-    parity = _verified(source, target) if verify else None
+        tried = _tried(source, target, options) if verify else None
+        if tried is None or tried[1].passed:
+            report = run(source, target, dry_run=dry_run, progress=progress, **options)
+        else:
+            report = tried[0]
+    parity = tried[1] if tried else None
     if as_json:
         more = {"plan": report.plan.to_json()} if dry_run else {"parity": parity.to_json()} if parity else {}
         print_json({**report.to_json(), **more})
@@ -69,11 +76,18 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
     sys.exit(0 if parity is None or parity.passed else 1)
 
 
-def _verified(source: Path, target: Path) -> Parity:
-    """Of the outputs only: a layer that becomes several nodes has no partner that could be missing."""
+def _tried(source: Path, target: Path, options: Mapping[str, Any]) -> tuple[Report, Parity]:
+    """A conversion into a folder of its own, and how its result compares: what computes something else never becomes
+    the target. Outputs are compared and not layers, since one layer may become several nodes."""
+    from ..conversion import convert as run
     from ..parity.verification import verify
+    from ..staging import refuse_existing
 
-    return verify(source, target, layers=False, allow=("*",))
+    refuse_existing(target, overwrite=options["overwrite"])
+    with TemporaryDirectory(prefix="weightport-") as folder:
+        trial = Path(folder) / target.name
+        report = run(source, trial, **options)
+        return replace(report, target=str(target), written=False), verify(source, trial, layers=False, allow=("*",))
 
 
 def _show(report: Report, parity: Parity | None, *, dry_run: bool) -> None:
