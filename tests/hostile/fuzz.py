@@ -168,6 +168,8 @@ def run(reader: Reader, data: bytes, folder: Path) -> str | None:
             return "a line that is too long"
     except Hang:
         return "hang"
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = next((f for f in reversed(frames) if "weightport" in f.filename), frames[-1])

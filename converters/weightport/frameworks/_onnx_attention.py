@@ -29,17 +29,17 @@ def with_attention(found: Sequence[Draft], graph: Graph) -> Iterator[Draft]:
 
 def _result(draft: Draft, graph: Graph) -> str:
     """The value that a dense layer makes, its bias added."""
-    value = draft.node.outputs[0]
-    if "C" in draft.tensors and not draft.node.input(2):
-        value = graph.users(value)[0][0].outputs[0]
-    return value
+    outputs = draft.node.outputs
+    if outputs and "C" in draft.tensors and not draft.node.input(2):
+        outputs = graph.users(outputs[0])[0][0].outputs
+    return outputs[0] if outputs else ""  # a node of a damaged graph may have none
 
 
 def _parts(node: Node, graph: Graph, made: dict[str, Draft], fed: dict[str, Draft]) -> tuple[Draft, ...] | None:
     """The dense layers of the queries, keys and values and of the result; None where one is missing, or where the
     node takes heads that are apart already."""
     has_heads = node.integer("q_num_heads", 0) > 0 and node.integer("kv_num_heads", 0) > 0
-    value = node.outputs[0]
+    value = node.outputs[0] if node.outputs else ""
     found = [*(made.get(node.input(index)) for index in range(3)), fed.get(value)]
     parts = tuple(draft for draft in found if draft is not None)
     is_whole = has_heads and len(parts) == 4 and len(graph.users(value)) == 1 and value not in graph.outputs
