@@ -119,6 +119,9 @@ def test_weights_of_two_gigabytes_go_into_a_file_beside_the_model(model, source,
     onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)
     values = {"tokens": np.arange(6, dtype="int32").reshape(2, 3)}
     np.testing.assert_allclose(run_onnx(tmp_path / "model.onnx", values)[0], run_keras(model, values)[0], atol=1e-5)
+    wp.convert(source, tmp_path / "model.onnx", overwrite=True)
+    assert len(list(tmp_path.glob("*.data"))) == 1
+    np.testing.assert_allclose(run_onnx(tmp_path / "model.onnx", values)[0], run_keras(model, values)[0], atol=1e-5)
 
 
 def test_a_template_still_takes_weights_only(model, source, tmp_path) -> None:

@@ -87,7 +87,8 @@ def _tried(source: Path, target: Path, options: Mapping[str, Any]) -> tuple[Repo
     with TemporaryDirectory(prefix="weightport-") as folder:
         trial = Path(folder) / target.name
         report = run(source, trial, **options)
-        return replace(report, target=str(target), written=False), verify(source, trial, layers=False, allow=("*",))
+        parity = verify(source, trial, layers=False, allow=("*",))
+        return replace(report, target=str(target), written=False), replace(parity, other=str(target))
 
 
 def _show(report: Report, parity: Parity | None, *, dry_run: bool) -> None:

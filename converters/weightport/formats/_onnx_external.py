@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..staging import companion_names
+
+INLINE_LIMIT = 1_500_000_000
+"""A message of 2 GB cannot be parsed; tensors of a graph that comes near go into a file beside it."""
 
 MAX_SHOWN = 200
 
@@ -97,3 +101,10 @@ def _number(text: str, where: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise CheckpointError(f"{where} is {text[:40]!r}, which is no byte count: the file is damaged")
     return int(text)
+
+
+def external_data_name(path: Path) -> str:
+    """The name of the file beside the staged ``path`` that takes its tensors, ``<name>.data`` where that is free."""
+    pattern = rf"{re.escape(path.name)}(\.\d+)?\.data"
+    (name,) = companion_names(path, lambda mark: [f"{path.name}{mark}.data"], pattern)
+    return name

@@ -5,7 +5,6 @@ Nothing but the pieces' places is held in memory; each tensor is made in the fil
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +14,13 @@ import numpy as np
 
 from ..checkpoint import Array, DType, LazyTensor, Output
 from ..errors import RefusedError
-from ..staging import companion_names
 from ._mapping import allocate, map_output
 from ._onnx_directory import Copy, Directory, Fill, Piece, Span, assemble
+from ._onnx_external import INLINE_LIMIT, external_data_name
 from ._onnx_tensor import DATA_LOCATION, DATA_TYPE, DIMS, EXTERNAL_DATA, NAME, Place, Source, StoredTensor
 from ._onnx_values import RAW_DATA, pack
 from ._onnx_wire import Wire, encode_bytes, encode_head, encode_number
 
-INLINE_LIMIT = 1_500_000_000
-"""A message of 2 GB cannot be parsed; tensors of a graph that comes near go into a file beside it."""
 SMALL_TENSOR = 1024
 """Smaller ones stay in the graph all the same."""
 PAGE, LINE = 4096, 64
@@ -84,7 +81,7 @@ def rewrite_file(
     new = _new_tensors(tensors, source, directory)
     placements = dict(_place(wire, source, directory, new, INLINE_LIMIT))
     outside = [placement for placement in placements.values() if placement.offset is not None]
-    data_path = path.with_name(_data_name(path))
+    data_path = path.with_name(external_data_name(path))
     pieces = _pieces(directory, placements, metadata, data_path.name)
     if outside:
         allocate(data_path, (outside[-1].offset or 0) + outside[-1].fill.size)
@@ -98,11 +95,6 @@ def rewrite_file(
             else:
                 file.writelines(_chunks(wire, piece))
     _fill_inline(pieces, partial(map_output, path))
-
-
-def _data_name(path: Path) -> str:
-    (name,) = companion_names(path, lambda mark: [f"{path.name}{mark}.data"], rf"{re.escape(path.name)}(\.\d+)?\.data")
-    return name
 
 
 def rewrite_bytes(wire: Wire, source: Source, directory: Directory, tensors: Sequence[Output]) -> bytes:

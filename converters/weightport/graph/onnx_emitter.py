@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
 from ..errors import RefusedError, UsageError, WeightportError
+from ..formats._onnx_external import INLINE_LIMIT, external_data_name
 from .building import Order, Written
 from .onnx_context import Context, plain
 from .onnx_registry import emitter_of
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 21
 _IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
-INLINE_LIMIT = 1_500_000_000
-"""A message of 2 GB cannot be parsed; weights that come near go into a file beside the model."""
 
 
 def write(order: Order) -> Written:
@@ -81,7 +80,7 @@ def _save(model: ir.Model, path: Path) -> None:
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     try:
         if size > INLINE_LIMIT:
-            ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
+            ir.save(model, path, external_data=external_data_name(path), size_threshold_bytes=1024)
         else:
             ir.save(model, path)
     except ir.serde.SerdeError as error:
