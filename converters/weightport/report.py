@@ -10,6 +10,9 @@ from .checkpoint import Setting
 from .coverage import Coverage
 from .plan import EXACT, FOLDED, Plan
 
+METADATA_KEY = "weightport"
+"""Under which the settings that weights cannot carry stand, in formats that have a place for text."""
+
 
 @dataclass(frozen=True)
 class LayerReport:

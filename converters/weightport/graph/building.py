@@ -14,11 +14,9 @@ from ..checkpoint import Checkpoint, Setting
 from ..coverage import Coverage, share_of
 from ..errors import CheckpointError, RefusedError
 from ..plan import EXACT, LayerPlan, Plan
-from ..report import LayerReport, Report
+from ..report import METADATA_KEY, LayerReport, Report
 from ..staging import staged
 from .operations import Graph, Operation
-
-METADATA_KEY = "weightport"
 
 Reader: TypeAlias = Callable[[Checkpoint], Graph]
 
