@@ -201,7 +201,7 @@ BAD_FILES = {
     "layer twice": (in_layers(lambda g: g.file.attrs.create("layer_names", ["dense"] * 2)), "has a name twice"),
     "layer missing": (in_layers(lambda g: g.file.attrs.create("layer_names", ["x"])), "'x' is listed in 'layer_names'"),
     "model config": (in_layers(lambda g: g.file.attrs.create("model_config", "{")), "'model_config': not readable"),
-    "not utf-8": (in_layers(lambda g: g.attrs.create("weight_names", np.array([b"\xff"]))), "UnicodeDecodeError"),
+    "not utf-8": (in_layers(lambda g: g.attrs.create("weight_names", np.array([b"\xff"]))), "damaged HDF5"),
 }
 
 
