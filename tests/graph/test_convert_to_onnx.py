@@ -55,8 +55,8 @@ def test_a_model_that_computes_something_else_never_becomes_the_target(source, t
     def forgotten(context, operation):
         context.put(operation, context.get(operation))
 
-    onnx_registry._emitters()
-    monkeypatch.setitem(onnx_registry._EMITTERS, "activation", forgotten)
+    wp.convert(source, tmp_path / "right.onnx", dry_run=True)
+    monkeypatch.setitem(onnx_registry.REGISTRY.emitters, "activation", forgotten)
     assert "DIFFER" in command(source, tmp_path / "wrong.onnx", "--verify", status=1)
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
