@@ -71,3 +71,40 @@ def test_a_module_without_the_attention_is_refused_by_name(tmp_path, weightport)
     output = weightport("convert", TRANSLITERATOR, tmp_path / "m.pt", "--into", tmp_path / "twin.pt", status=1)
     assert "unused: layers/additive_attention/vars/0" in output
     assert not (tmp_path / "m.pt").exists()
+
+
+OLD = {"fer": "emotion_model.hdf5", "mmsplice": "Donor.h5"}
+
+
+@pytest.fixture(params=OLD)
+def old(request):
+    """A pretrained model of Keras 2, and what tf_keras computes with it."""
+    folder = KERAS / request.param
+    recorded = np.load(folder / "recorded.npz")
+    return folder / OLD[request.param], recorded["inputs"], recorded["outputs"]
+
+
+def test_a_model_of_keras_2_runs_in_onnx_runtime(old, tmp_path, weightport):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path, inputs, outputs = old
+    weightport("convert", path, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: inputs})
+    np.testing.assert_allclose(found, outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_of_keras_2_runs_in_pytorch(old, tmp_path, weightport):
+    path, inputs, outputs = old
+    weightport("convert", path, tmp_path / "model.py")
+    module = {"__name__": "model", "__file__": str(tmp_path / "model.py")}
+    exec(compile((tmp_path / "model.py").read_text(), "model.py", "exec"), module)
+    with torch.no_grad():
+        found = module["load"]()(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(found, outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_of_keras_2_runs_in_keras_3(old, tmp_path, weightport):
+    path, inputs, outputs = old
+    weightport("convert", path, tmp_path / "model.keras")
+    found = keras.saving.load_model(tmp_path / "model.keras", compile=False).predict(inputs, verbose=0)
+    np.testing.assert_allclose(found, outputs, rtol=1e-4, atol=1e-5)
