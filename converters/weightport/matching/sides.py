@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 
 from ..checkpoint import Checkpoint, FeatureMap, Layer
@@ -91,13 +92,18 @@ class Side:
         of every convolution, where the file does not have its layers in order."""
         layers = self.checkpoint.layers
         if not self.checkpoint.contents.ordered:
-            return [found for one in layers if (found := self._channels(one))]
+            return self._all_channels
         for index in range(self.positions[layer.name] - 1, -1, -1):
             one = layers[index]
             found = self._channels(one)
             if found or _TAKES_FEATURES & set(self.view(one, one.kinds[0]).sizes[0]):
                 return [found] if found else []
         return []
+
+    @cached_property
+    def _all_channels(self) -> list[tuple[int, str]]:
+        """The channels of every convolution: looked for once, however many layers ask."""
+        return [found for one in self.checkpoint.layers if (found := self._channels(one))]
 
     def _channels(self, layer: Layer) -> tuple[int, str] | None:
         """The channels that a convolution gives, None for what is none."""
