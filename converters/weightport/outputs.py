@@ -39,7 +39,7 @@ def outputs(
 ) -> list[Output]:
     """The tensors as a writer takes them: each is made when its memory is there."""
     tally = _Tally(report, progress)
-    return [_PlannedOutput(tensor, source, tally) for tensor in tensors]
+    return [PlannedOutput(tensor, source, tally) for tensor in tensors]
 
 
 class _Tally:
@@ -75,10 +75,12 @@ def _nan_count(values: Array) -> int:
 
 
 @dataclass(frozen=True)
-class _PlannedOutput:
+class PlannedOutput:
+    """A tensor that is made by its plan when a writer has memory for it."""
+
     plan: TensorPlan | SameTensor
     source: Checkpoint
-    tally: _Tally
+    tally: _Tally | None = None
 
     @property
     def name(self) -> str:
@@ -97,4 +99,5 @@ class _PlannedOutput:
             execute(self.plan, lambda name: self.source.tensors[name].read(), memory)
         else:
             np.copyto(memory, self.plan.tensor.read(), casting="unsafe")
-        self.tally.add(self.name, memory)
+        if self.tally:
+            self.tally.add(self.name, memory)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..checkpoint import Array, Checkpoint, DType, LazyTensor, Output, Setting
-from ..engine import execute, settle
+from ..checkpoint import Checkpoint, LazyTensor, Output, Setting
+from ..engine import settle
 from ..layouts import layout_named
-from ..plan import LayerPlan, Plan, TensorPlan
+from ..outputs import PlannedOutput
+from ..plan import LayerPlan, Plan
 from ..planner import Part, plan_layer
 from ..translation import target_roles
 from ..views import view_for, view_of
@@ -48,7 +49,7 @@ def planned(
         lambda name: checkpoint.tensors[name].dtype,
     )
     settled = settle(Plan((layer,)), lambda name: checkpoint.tensors[name].read()).layers[0]
-    tensors = {tensor.name: _Planned(tensor, checkpoint) for tensor in settled.tensors}
+    tensors = {tensor.name: PlannedOutput(tensor, checkpoint) for tensor in settled.tensors}
     return PlannedWeights(settled, {local: tensors[name] for local, name in names.items()})
 
 
@@ -57,26 +58,3 @@ def turned(checkpoint: Checkpoint, name: str, order: Sequence[int]) -> LazyTenso
     stored = checkpoint.tensors[name]
     shape = tuple(stored.shape[axis] for axis in order)
     return LazyTensor(name, shape, stored.dtype, lambda: stored.read().transpose(order))
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A tensor that is made by its plan when somebody has memory for it."""
-
-    plan: TensorPlan
-    checkpoint: Checkpoint
-
-    @property
-    def name(self) -> str:
-        return self.plan.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.plan.shape
-
-    @property
-    def dtype(self) -> DType:
-        return self.plan.dtype
-
-    def fill(self, memory: Array) -> None:
-        execute(self.plan, lambda name: self.checkpoint.tensors[name].read(), memory)
