@@ -12,11 +12,17 @@ from .completeness import matches_any, metadata_of, refuse_incomplete, report_of
 from .conversion_job import Job
 from .errors import UsageError
 from .frameworks import framework_named
+from .graph.building import Choices, build_model
 from .mapping import NameMap, name_map
 from .opening import PathLike
 from .outputs import Progress, outputs
 from .paired_layers import paired_layers
 from .report import Report
+
+_CHOSEN_FOR = {
+    "opset": "an opset is chosen for an ONNX model that is built",
+    "channels_last": "the place of the channels is chosen for PyTorch source (.py) that is built from a whole model",
+}
 
 
 def convert(
@@ -35,6 +41,7 @@ def convert(
     dry_run: bool = False,
     overwrite: bool = False,
     opset: int | None = None,
+    channels_last: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Convert the weights of ``source`` into ``target``; each is a path or a live model.
@@ -52,14 +59,16 @@ def convert(
     :param dry_run: plan and report, and write nothing.
     :param overwrite: replace an existing target.
     :param opset: the version of ONNX' operators in a model that is built.
+    :param channels_last: keep every value of a model that is built as PyTorch source in the order that Keras has it.
+        Without it convolutions and what is between them run with the channels first, and values are turned where they
+        come from elsewhere or go there. The model takes and gives the same arrays as in Keras either way.
 
     Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
     job = Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
+    choices = _choices(job, opset, channels_last)
     if job.is_built:
-        return _built(job, opset, dtype, tuple(allow_unused), dry_run=dry_run, overwrite=overwrite)
-    if opset is not None:
-        raise UsageError(f"an opset is chosen for an ONNX model that is built; {job.target_name} is not")
+        return _built(job, choices, dtype, tuple(allow_unused), dry_run=dry_run, overwrite=overwrite)
     names = name_map(mapping)
     wanted, shard_bytes = _dtype(dtype), job.shard_bytes(shard_size)
     layers = list(paired_layers(job, names, tuple(allow), wanted))
@@ -73,12 +82,20 @@ def convert(
     return report
 
 
+def _choices(job: Job, opset: int | None, channels_last: bool) -> Choices:
+    """What was chosen of a model that is built. Raises UsageError where the target is none that has the choice."""
+    choices = Choices(opset, channels_last)
+    open_to = job.framework.CHOICES if job.is_built else ()
+    for name in choices.made:
+        if name not in open_to:
+            raise UsageError(f"{_CHOSEN_FOR[name]}; {job.target_name} is not")
+    return choices
+
+
 def _built(
-    job: Job, opset: int | None, dtype: str | None, allow_unused: tuple[str, ...], *, dry_run: bool, overwrite: bool
+    job: Job, choices: Choices, dtype: str | None, allow_unused: tuple[str, ...], *, dry_run: bool, overwrite: bool
 ) -> Report:
     """Build the target's model from the source's."""
-    from .graph.building import build_model
-
     if dtype is not None:
         raise UsageError("a model that is built keeps the dtypes of its source; leave out 'dtype'")
     read, write = framework_named(job.source.framework).graph_reader(), job.framework.graph_writer()
@@ -90,7 +107,7 @@ def _built(
         (job.source.framework, job.framework.NAME),
         read,
         write,
-        opset=opset,
+        choices=choices,
         dry_run=dry_run,
         overwrite=overwrite,
         may_stay=lambda name: matches_any(name, allow_unused),

@@ -177,6 +177,9 @@ def test_a_registered_class_is_written_by_its_own_emitter(tmp_path) -> None:
         (("model.onnx", "--dtype", "float16"), 2, "keeps the dtypes of its source"),
         (("model.onnx", "--verify", "--dry-run"), 2, "leave out --dry-run or --verify"),
         (("model.safetensors", "--opset", "18"), 2, "an opset is chosen for an ONNX model that is built"),
+        (("model.py", "--opset", "18"), 2, "an opset is chosen for an ONNX model that is built"),
+        (("model.onnx", "--channels-last"), 2, "the place of the channels is chosen for PyTorch source"),
+        (("model.safetensors", "--channels-last"), 2, "the place of the channels is chosen for PyTorch source"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(arguments, status, reason, source, tmp_path) -> None:

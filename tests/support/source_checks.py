@@ -14,17 +14,17 @@ import torch
 
 from graph_checks import name_of, run_keras, values_for
 from weightport import open as open_checkpoint
-from weightport.graph.building import Order
+from weightport.graph.building import Choices, Order
 from weightport.graph.keras_reader import read_keras
 from weightport.graph.torch_emitter import write
 
 
-def to_source(model: keras.Model, folder: Path) -> Path:
+def to_source(model: keras.Model, folder: Path, *, channels_last: bool = False) -> Path:
     """The source of a model, and its weights beside it."""
     source, target = folder / "model.keras", folder / "model.py"
     model.save(source)
     checkpoint = open_checkpoint(source)
-    write(Order(read_keras(checkpoint), checkpoint, target, None, {}))
+    write(Order(read_keras(checkpoint), checkpoint, target, Choices(channels_last=channels_last), {}))
     return target
 
 
@@ -55,12 +55,17 @@ def assert_clean(path: Path) -> None:
 
 
 def assert_same_source(
-    model: keras.Model, folder: Path, values: dict[str, np.ndarray] | None = None, tolerance: float = 1e-5
+    model: keras.Model,
+    folder: Path,
+    values: dict[str, np.ndarray] | None = None,
+    tolerance: float = 1e-5,
+    *,
+    channels_last: bool = False,
 ) -> Path:
     """The emitted model's outputs are those of Keras, within ``tolerance`` of the largest number in each."""
     values = values_for(model) if values is None else values
     expected = run_keras(model, values)
-    path = to_source(model, folder)
+    path = to_source(model, folder, channels_last=channels_last)
     found = run_source(path, model, values)
     assert len(found) == len(expected) > 0
     for index, (ours, theirs) in enumerate(zip(found, expected, strict=True)):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--allow-missing", multiple=True, metavar="GLOB", help="Target tensors that may keep their values.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--opset", type=int, metavar="N", help="The version of ONNX' operators in a model that is built.")
+@click.option("--channels-last", is_flag=True, help="Keep the channels last inside PyTorch source, too, as in Keras.")
 @click.option("--verify", is_flag=True, help="Run both models on the same inputs, where they can run, and compare.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 @with_json

@@ -22,6 +22,9 @@ class Framework(Protocol):
     NAME: str
     NAMES_FROM_SOURCE: bool
     """Whether a checkpoint of this framework can be made from another's layer names, without a template."""
+    CHOICES: tuple[str, ...]
+    """What a caller may choose of a model that ``graph_writer`` writes: names of fields of
+    :class:`weightport.graph.building.Choices`."""
 
     def structure(self, contents: Contents) -> Structure:
         """The layers behind the tensors, in the model's order."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "keras"
 NAMES_FROM_SOURCE = False
+CHOICES: tuple[str, ...] = ()
 
 
 def structure(contents: Contents) -> Structure:

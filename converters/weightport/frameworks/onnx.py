@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "onnx"
 NAMES_FROM_SOURCE = False
+CHOICES: tuple[str, ...] = ("opset",)
 
 # Inputs that say how, not with what weights: (operator, index of the input).
 _SCALES = {("Resize", 1), ("Resize", 2), ("Upsample", 1), ("Pad", 2), ("Clip", 1), ("Clip", 2)}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "torch"
 NAMES_FROM_SOURCE = True
+CHOICES: tuple[str, ...] = ()
 
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 _ROWS_PER_UNIT = {4: "lstm", 3: "gru", 1: "rnn"}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NAME = "torch_source"
 NAMES_FROM_SOURCE = False
+CHOICES: tuple[str, ...] = ("channels_last",)
 
 
 def structure(contents: Contents) -> Structure:

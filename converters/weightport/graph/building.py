@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +19,22 @@ from ..staging import staged
 from .operations import Graph, Operation
 
 Reader: TypeAlias = Callable[[Checkpoint], Graph]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a caller may choose of a model that is built; each belongs to one target.
+
+    ``opset`` is the version of ONNX' operators; ``channels_last`` keeps every value of PyTorch source as Keras has it.
+    """
+
+    opset: int | None = None
+    channels_last: bool = False
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The names of those that are not left as they are by default."""
+        return tuple(one.name for one in fields(self) if getattr(self, one.name) != one.default)
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Order:
     graph: Graph
     checkpoint: Checkpoint
     path: Path | None
-    opset: int | None
+    choices: Choices
     metadata: Mapping[str, str]
 
 
@@ -50,7 +66,7 @@ def build_model(
     read: Reader,
     write: Writer,
     *,
-    opset: int | None,
+    choices: Choices,
     dry_run: bool,
     overwrite: bool,
     may_stay: Callable[[str], bool],
@@ -64,10 +80,10 @@ def build_model(
     metadata = _metadata(graph, frameworks[0])
     if dry_run:
         with _told(source.contents.origin):
-            written = write(Order(graph, source, None, opset, metadata))
+            written = write(Order(graph, source, None, choices, metadata))
     else:
         with staged(target, overwrite=overwrite) as path, _told(source.contents.origin):
-            written = write(Order(graph, source, path, opset, metadata))
+            written = write(Order(graph, source, path, choices, metadata))
     report = _report(graph, source, str(target), frameworks, written)
     report.written = not dry_run
     return report

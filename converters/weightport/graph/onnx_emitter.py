@@ -24,7 +24,7 @@ _IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 def write(order: Order) -> Written:
     """Write what was ordered as an ONNX file."""
-    context = _written(order.graph, order.checkpoint, order.opset)
+    context = _written(order.graph, order.checkpoint, order.choices.opset)
     model = _model(context, order.metadata)
     if order.path is not None:
         _save(model, order.path)

@@ -97,10 +97,7 @@ class Context:
         wanted = natural(len(held.order)) if order is None else order
         if held.order == wanted:
             return held.variable
-        places = [held.order.index(axis) for axis in wanted]
-        if places == [*range(len(places) - 2), len(places) - 1, len(places) - 2]:
-            return f"{held.variable}.mT"
-        return f"{held.variable}.permute({', '.join(map(str, places))})"
+        return f"{held.variable}{turn(held.order, wanted)}"
 
     def every(self, operation: Operation) -> tuple[list[str], Order]:
         """All inputs in one order, that of the first which is not in its natural one, where they have as many axes."""
@@ -111,6 +108,25 @@ class Context:
         order = turned[0] if turned and len(ranks) == 1 else natural(rank)
         wanted = [order if len(order) == self.values[name].rank else None for name in operation.inputs]
         return [self.held(name, one) for name, one in zip(operation.inputs, wanted, strict=True)], order
+
+    def kept(self, order: Order) -> Order:
+        """The order in which what a layer computes in ``order`` is held: that one, or as Keras has it."""
+        return natural(len(order)) if self.channels_last else order
+
+    @property
+    def place_of_channels(self) -> str:
+        """A sentence for the model's own description; empty where every value is in its natural order anyway."""
+        if "channels.channels_last" in self.parts:
+            return "The channels are last throughout, as in Keras."
+        if any(held.order != natural(len(held.order)) for held in self._held.values()):
+            return "The channels are first inside; what goes in and comes out is as in Keras."
+        return ""
+
+    def run(self, layer: str, x: str, order: Order) -> Code:
+        """A layer's call on a value that is held as :meth:`kept` says; the layer itself wants it in ``order``."""
+        if order == self.kept(order):
+            return Call(layer, (x,))
+        return Call(self.part("channels.channels_last"), (layer, x))
 
     def only_used_by(self, name: str, kind: str) -> bool:
         """Whether a value goes into operations of one kind only."""
@@ -124,8 +140,17 @@ class Context:
         value = operation.outputs[index]
         order = natural(value.rank) if order is None else order
         variable = self.target(operation, index)
-        self.line(variable, code, shape_text(value.shape, order))
-        self.hold(operation, variable, order, index)
+        is_kept = order == self.kept(order)
+        self.line(variable, code, shape_text(value.shape, order) if is_kept else "")
+        self.keep(operation, variable, order, index)
+
+    def keep(self, operation: Operation, variable: str, order: Order, index: int = 0) -> None:
+        """Say that a variable has an output in an order; it is turned if all values are to be as Keras has them."""
+        kept = self.kept(order)
+        if kept != order:
+            shape = operation.outputs[index].shape
+            self.line(variable, f"{variable}{turn(order, kept)}", shape_text(shape, kept))
+        self.hold(operation, variable, kept, index)
 
     def hold(self, operation: Operation, variable: str, order: Order | None = None, index: int = 0) -> None:
         """Say that a variable, or what can be said of one (``states[0]``), has an output."""
@@ -240,6 +265,16 @@ def natural(rank: int) -> Order:
 def channels_first(rank: int) -> Order:
     """Batch, channels, and the rest."""
     return (0, rank - 1, *range(1, rank - 1))
+
+
+def turn(order: Order, wanted: Order) -> str:
+    """What follows a value in one order to give it in another: ``.permute(0, 3, 1, 2)``, or nothing."""
+    places = [order.index(axis) for axis in wanted]
+    if places == list(range(len(places))):
+        return ""
+    if places == [*range(len(places) - 2), len(places) - 1, len(places) - 2]:
+        return ".mT"
+    return f".permute({', '.join(map(str, places))})"
 
 
 def base_of(variable: str) -> str:

@@ -21,7 +21,7 @@ WEIGHTS_SUFFIX = ".safetensors"
 
 def write(order: Order) -> Written:
     """Write what was ordered: ``model.py``, and ``model.safetensors`` beside it."""
-    context = Context(order.graph, order.checkpoint)
+    context = Context(order.graph, order.checkpoint, order.choices.channels_last)
     _emit(context)
     if order.path is not None:
         weights = _weights_file(order.path)
@@ -61,13 +61,18 @@ def source_of(context: Context, weights: str) -> str:
     parts = ["\n".join(block) for block in definitions(list(context.parts))]
     loading = ["\n".join(block) for block in definitions([LOADING])]
     model = "\n".join([*_head(context, name), *_init(context), "", *_forward(context)])
+    parts.sort(key=_is_defined)  # names of types before what uses them
     body = [*parts, model, *loading, "\n".join(_load(name, weights))]
     imports = "\n".join(imports_of("\n".join(body)))
     text = f"{_introduction(context, weights)}\n\n{imports}"
     for block in body:
-        is_name = not block.startswith(("class ", "def "))
-        text += ("\n\n" if is_name else "\n\n\n") + block
+        text += ("\n\n\n" if _is_defined(block) else "\n\n") + block
     return text + "\n"
+
+
+def _is_defined(block: str) -> bool:
+    """Whether a block is a function or a class, and no name for a type."""
+    return block.startswith(("class ", "def "))
 
 
 def _introduction(context: Context, weights: str) -> str:
@@ -85,6 +90,7 @@ def _head(context: Context, name: str) -> Iterator[str]:
             "Takes", [(one, value) for one, value in zip(context.arguments, context.graph.inputs, strict=True)]
         ),
         *_described("Gives", [(result.name, context.values[result.value]) for result in context.graph.results]),
+        *filter(None, [context.place_of_channels]),
         *(docstring_line(note) for note in context.graph.notes),
     ]
     yield f'    """The model {docstring_line(context.graph.name)}.'

@@ -10,8 +10,8 @@ from ...checkpoint import Array, Output
 from ..operations import Operation
 from ..shape_rules import spatial_axes
 from ..sizes import padding_amounts, spread, transposed_cut
-from ..torch_code import Code, call
-from ..torch_context import Context, Order, channels_first, natural
+from ..torch_code import call
+from ..torch_context import Context, Order, channels_first, natural, turn
 from ..torch_registry import emits
 
 _REMARKS = {"causal": "steps of the past only", "same": "the odd one at the end"}
@@ -65,7 +65,7 @@ def _convolved(
         groups=unless(groups, 1),
         bias=None if "bias" in weights else False,
     )
-    c.put(operation, call(c.layer(operation, made, weights), x), order)
+    c.put(operation, c.run(c.layer(operation, made, weights), x, order), c.kept(order))
 
 
 def conv_order(operation: Operation, rank: int) -> Order:
@@ -83,17 +83,24 @@ def padded(
     *,
     value: float = 0.0,
 ) -> tuple[str, object]:
-    """The input with the borders that the layer itself cannot add, and the padding that it can."""
-    x = c.get(operation, order=order)
+    """The input with the borders that the layer itself cannot add, and the padding that it can.
+
+    It is held in the order that :meth:`Context.kept` says."""
+    kept = c.kept(order)
+    x = c.get(operation, order=kept)
     amounts = borders(c, operation, size, stride, dilation)
     if is_even(amounts):
         return x, one_or_many([before for before, _ in amounts or ()] or [0])
     variable, kind = c.target(operation), operation.settings["padding"]
     if amounts is not None:
-        c.line(variable, call("nn.functional.pad", x, _flat(amounts), value=_border(value)), _REMARKS[kind])
+        around = amounts if kept == order else [*amounts, (0, 0)]
+        c.line(variable, call("nn.functional.pad", x, _flat(around), value=_border(value)), _REMARKS[kind])
     else:
         reach = tuple(spread(k, d) for k, d in zip(size, dilation, strict=True))
+        x = f"{x}{turn(kept, order)}"
         c.line(variable, call(c.part("functions.pad_same"), x, reach, tuple(stride), value=_border(value)))
+        if kept != order:
+            c.line(variable, f"{variable}{turn(order, kept)}")
     return variable, 0
 
 
@@ -154,12 +161,14 @@ def conv_transpose(c: Context, operation: Operation) -> None:
         bias=None if "bias" in weights else False,
     )
     order = conv_order(operation, c.value(operation).rank)
-    y: Code = call(c.layer(operation, made, weights), c.get(operation, order=order))
+    kept = c.kept(order)
+    y = c.run(c.layer(operation, made, weights), c.get(operation, order=kept), order)
     if not fits:
         variable = c.target(operation)
         c.line(variable, y)
-        y = call("nn.functional.pad", variable, _flat([(-before, -after) for before, after in cuts]))
-    c.put(operation, y, order)
+        around = [(-before, -after) for before, after in cuts]
+        y = call("nn.functional.pad", variable, _flat(around if kept == order else [*around, (0, 0)]))
+    c.put(operation, y, kept)
 
 
 def _transposed(kernel: Array) -> Array:

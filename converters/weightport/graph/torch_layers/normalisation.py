@@ -32,7 +32,8 @@ def batch_norm(c: Context, operation: Operation) -> None:
         affine=None if "weight" in weights else False,
     )
     order = _with_axis_first(c.order(operation), axis)
-    c.put(operation, call(c.layer(operation, made, weights), c.get(operation, order=order)), order)
+    kept = c.kept(order)
+    c.put(operation, c.run(c.layer(operation, made, weights), c.get(operation, order=kept), order), kept)
 
 
 def _with_axis_first(held: Order, axis: int) -> Order:
@@ -107,7 +108,8 @@ def group_norm(c: Context, operation: Operation) -> None:
         affine=None if weights else False,
     )
     order = _with_axis_first(c.order(operation), settings["axis"])
-    c.put(operation, call(c.layer(operation, made, weights), c.get(operation, order=order)), order)
+    kept = c.kept(order)
+    c.put(operation, c.run(c.layer(operation, made, weights), c.get(operation, order=kept), order), kept)
 
 
 @emits("unit_norm")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..operations import Operation
 from ..shape_rules import spatial_axes
 from ..torch_code import Code, call
-from ..torch_context import Context, natural
+from ..torch_context import Context, natural, turn
 from ..torch_registry import emits
 from .convolution import borders, conv_order, is_even, one_or_many, padded, unless
 
@@ -24,6 +24,7 @@ def pool(c: Context, operation: Operation) -> None:
         c.put(operation, call(pooled, c.get(operation, order=order), tuple(size), tuple(stride)), order)
         return
     x, padding = padded(c, operation, order, size, stride, ones, value=float("-inf"))
+    x = f"{x}{turn(c.kept(order), order)}"
     function = f"{_F}.{'max' if is_max else 'avg'}_pool{len(size)}d"
     keywords = {"stride": unless(one_or_many(stride), one_or_many(size)), "padding": unless(padding, 0)}
     counted = None if is_max or padding == 0 else False

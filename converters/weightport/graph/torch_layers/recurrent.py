@@ -289,10 +289,10 @@ def conv_lstm(c: Context, operation: Operation) -> None:
     c.line(f"{y}, {states}", call(layer, c.get(operation, order=frames)))
     one_frame = tuple(axis - 1 if axis else 0 for axis in frames if axis != 1)
     if settings["return_sequences"]:
-        c.hold(operation, y, frames)
+        c.keep(operation, y, frames)
     else:
         c.line(y, f"{y}[:, -1]")
-        c.hold(operation, y, one_frame)
+        c.keep(operation, y, one_frame)
     for index in used:
         c.hold(operation, f"{states}[{index - 1}]", one_frame, index)
 

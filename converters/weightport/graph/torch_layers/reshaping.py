@@ -46,7 +46,11 @@ def transpose(c: Context, operation: Operation) -> None:
     """Another order of axes: only what the axes are called changes."""
     order = operation.settings["order"]
     held = c.order(operation)
-    c.hold(operation, c.get(operation, order=held), tuple(order.index(axis) for axis in held))
+    turned = tuple(order.index(axis) for axis in held)
+    if turned == c.kept(turned):
+        c.hold(operation, c.get(operation, order=held), turned)
+    else:
+        c.put(operation, c.get(operation, order=order))
 
 
 @emits("expand")
@@ -151,7 +155,9 @@ def resize(c: Context, operation: Operation) -> None:
 @emits("fold_time")
 def fold_time(c: Context, operation: Operation) -> None:
     """Every step a sample of its own."""
-    c.put(operation, f"{c.get(operation)}.flatten(0, 1)")
+    order = c.order(operation)
+    order = order if order[:2] == (0, 1) else natural(len(order))
+    c.put(operation, f"{c.get(operation, order=order)}.flatten(0, 1)", tuple(max(0, axis - 1) for axis in order[1:]))
 
 
 @emits("unfold_time")
@@ -159,7 +165,10 @@ def unfold_time(c: Context, operation: Operation) -> None:
     """And back. A batch that is free is what is left."""
     time = c.value(operation, 1).shape[1]
     sizes = f"(-1, {time})" if time is not None else f"{c.get(operation, 1)}.shape[:2]"
-    c.put(operation, Call(f"{c.get(operation)}.unflatten", ("0", sizes)))
+    order = c.order(operation)
+    order = order if order[0] == 0 else natural(len(order))
+    made = Call(f"{c.get(operation, order=order)}.unflatten", ("0", sizes))
+    c.put(operation, made, (0, *(axis + 1 for axis in order)))
 
 
 @emits("broadcast")
