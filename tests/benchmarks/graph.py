@@ -11,17 +11,19 @@ not change much; running takes one thread, the best of fifteen.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+from peers import TENSORFLOW, TORCH
+from processes import Usage, run
 from rich.console import Console
 from rich.table import Table
 
@@ -30,136 +32,112 @@ FEATURES, CLASSES = 64, 32
 MAKE = """
 import keras, sys
 from keras import layers
-inputs = keras.Input((None, {features}), name="x")
+path, (features, units, classes) = sys.argv[1], map(int, sys.argv[2:])
+inputs = keras.Input((None, features), name="x")
 x = inputs
 for _ in range(2):
-    x = layers.Bidirectional(layers.GRU({units}, return_sequences=True))(x)
-keras.Model(inputs, layers.Dense({classes})(x)).save(sys.argv[1])
+    x = layers.Bidirectional(layers.GRU(units, return_sequences=True))(x)
+keras.Model(inputs, layers.Dense(classes)(x)).save(path)
 """
 EXPORT = """
 import keras, sys
-model = keras.saving.load_model(sys.argv[1])
-signature = [keras.InputSpec(shape=({batch}, {steps}, {features}), dtype="float32", name="x")]
-model(keras.ops.zeros(({batch}, {steps}, {features})))
-model.export(sys.argv[2], format="onnx", verbose=False, input_signature=signature)
+source, target, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]) or None
+model = keras.saving.load_model(source)
+model(keras.ops.zeros((1, steps or 2, model.input_shape[-1])))
+signature = [keras.InputSpec(shape=(None, steps, model.input_shape[-1]), dtype="float32", name="x")]
+model.export(target, format="onnx", verbose=False, input_signature=signature)
 """
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One way to convert: what it took, and what came out of it."""
+class Exported:
+    """One way to convert: what it took, and the file that came of it."""
 
     name: str
-    seconds: float
-    megabytes: float
     path: Path
-    problem: str = ""
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One thread's best time for a batch, and what it computed."""
+
+    seconds: float
+    output: np.ndarray
 
 
 def main() -> None:
     """Convert each way, run each result, print the table."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("units", 128), ("steps", 200), ("batch", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    sizes = vars(parser.parse_args()) | {"features": FEATURES, "classes": CLASSES}
+    options = parser.parse_args()
+    values = np.random.default_rng(0).normal(size=(options.batch, options.steps, FEATURES)).astype("float32")
+    title = f"two bidirectional GRU layers of {options.units} units, {options.steps} steps, batch {options.batch}"
+    table = Table("way", "convert", "peak memory", "nodes", "size", "run", "times ours", "|difference|", title=title)
+    problems = []
     with tempfile.TemporaryDirectory() as folder:
-        measured = [*_conversions(Path(folder), sizes)]
-        _show(measured, sizes)
+        model = Path(folder) / "model.keras"
+        sizes = [str(size) for size in (FEATURES, options.units, CLASSES)]
+        subprocess.run([sys.executable, "-c", MAKE, model, *sizes], check=True)
+        ours, *theirs = conversions(model, options.steps)
+        expected = inference(ours.path, values)
+        table.add_row(*row(ours, expected, expected))
+        for exported in theirs:
+            try:
+                table.add_row(*row(exported, inference(exported.path, values), expected))
+            except Exception as error:  # a graph that does not load, or takes other inputs
+                problems.append(f"{exported.name}: {exported.usage.problem or error}")
+    table.caption = "\n".join(problems) or None
+    Console(width=128).print(table)
 
 
-def _conversions(folder: Path, sizes: dict[str, int]) -> list[Measured]:
-    source = folder / "model.keras"
-    tensorflow = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run([sys.executable, "-c", MAKE.format(**sizes), str(source)], env=tensorflow, check=True)
-    ways = {"weightport": ([sys.executable, "-m", "weightport", "convert"], dict(os.environ))}
-    for steps, word in ((None, "free"), (sizes["steps"], f"{sizes['steps']} steps")):
-        code = EXPORT.format(**{**sizes, "steps": steps, "batch": None}).replace(
-            "keras.ops.zeros((None, None", "keras.ops.zeros((1, 2"
-        )
-        code = code.replace("keras.ops.zeros((None,", "keras.ops.zeros((1,")
-        for backend in ("tensorflow", "torch"):
-            ways[f"keras.export, {backend}, {word}"] = (
-                [sys.executable, "-c", code],
-                {**tensorflow, "KERAS_BACKEND": backend},
-            )
-    return [_converted(name, command, environment, source, folder) for name, (command, environment) in ways.items()]
+def conversions(model: Path, steps: int) -> Iterator[Exported]:
+    """Ours first, then ``keras.export`` of both backends, for any number of steps and for one."""
+    target = model.with_name("ours.onnx")
+    yield Exported("weightport", target, run([sys.executable, "-m", "weightport", "convert", model, target]))
+    for backend, environment in (("TensorFlow", TENSORFLOW), ("PyTorch", TORCH)):
+        for length, words in ((0, "any length"), (steps, f"{steps} steps")):
+            target = model.with_name(f"{backend}-{length}.onnx")
+            usage = run([sys.executable, "-c", EXPORT, model, target, length], environment=environment)
+            yield Exported(f"keras.export, {backend}, {words}", target, usage)
 
 
-def _converted(name: str, command: list[str], environment: dict[str, str], source: Path, folder: Path) -> Measured:
-    target = folder / f"{name.replace(' ', '_')}.onnx"
-    process = subprocess.Popen(
-        [*command, str(source), str(target)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    output = process.stdout.read() if process.stdout else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = usage.ru_utime + usage.ru_stime
-    problem = "" if status == 0 and target.exists() else (output.strip().splitlines() or ["failed"])[-1][:90]
-    return Measured(name, seconds, usage.ru_maxrss / 1e3, target, problem)
-
-
-def _run(path: Path, values: np.ndarray) -> tuple[float, np.ndarray]:
-    """The best of fifteen runs with one thread, and the output."""
+def inference(path: Path, values: np.ndarray) -> Inference:
+    """The best of fifteen runs after a first one."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     given = {session.get_inputs()[0].name: values}
+    (output,) = session.run(None, given)
     seconds = []
-    for _ in range(16):
+    for _ in range(15):
         start = time.process_time()
-        (output,) = session.run(None, given)
+        session.run(None, given)
         seconds.append(time.process_time() - start)
-    return min(seconds[1:]), output
+    return Inference(min(seconds), output)
 
 
-def _nodes(path: Path) -> int:
+def row(exported: Exported, found: Inference, expected: Inference) -> list[str]:
+    """The figures of one way, beside ours."""
+    files = exported.path.parent.glob(f"{exported.path.name}*")
+    return [
+        exported.name,
+        f"{exported.usage.processor:.1f} s",
+        f"{exported.usage.peak:.0f} MB",
+        str(nodes(onnx.load(exported.path, load_external_data=False).graph)),
+        f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"{found.seconds * 1e3:.1f} ms",
+        f"{found.seconds / expected.seconds:.2f}",
+        f"{np.abs(found.output - expected.output).max():.1e}",
+    ]
+
+
+def nodes(graph: onnx.GraphProto) -> int:
     """All nodes, those of inner graphs too."""
-
-    def count(graph: onnx.GraphProto) -> int:
-        inner = sum(
-            count(attribute.g) for node in graph.node for attribute in node.attribute if attribute.HasField("g")
-        )
-        return len(graph.node) + inner
-
-    return count(onnx.load(path, load_external_data=False).graph)
-
-
-def _size(path: Path) -> float:
-    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e6
-
-
-def _show(measured: list[Measured], sizes: dict[str, int]) -> None:
-    values = np.random.default_rng(0).normal(size=(sizes["batch"], sizes["steps"], FEATURES)).astype("float32")
-    table = Table("way", "convert", "peak memory", "nodes", "size", "run", "against ours", "|difference|")
-    ours, expected = _run(measured[0].path, values)
-    for one in measured:
-        if one.problem:
-            table.add_row(one.name, f"{one.seconds:.1f} s", f"{one.megabytes:.0f} MB", one.problem)
-            continue
-        try:
-            seconds, output = _run(one.path, values)
-        except Exception as error:
-            table.add_row(one.name, f"{one.seconds:.1f} s", f"{one.megabytes:.0f} MB", str(error)[:90])
-            continue
-        table.add_row(
-            one.name,
-            f"{one.seconds:.1f} s",
-            f"{one.megabytes:.0f} MB",
-            str(_nodes(one.path)),
-            f"{_size(one.path):.1f} MB",
-            f"{seconds * 1e3:.1f} ms",
-            f"{seconds / ours:.2f}x",
-            f"{np.abs(output - expected).max():.1e}",
-        )
-    console = Console(width=160)
-    console.print(
-        f"two bidirectional GRU layers of {sizes['units']} units, {sizes['steps']} steps, batch {sizes['batch']}"
-    )
-    console.print(table)
+    inner = (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g"))
+    return len(graph.node) + sum(map(nodes, inner))
 
 
 if __name__ == "__main__":
