@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,23 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(inner, (*path, key))
 
 
+def one_kind(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """A file with its head and the table of one kind."""
+    return {key: value for key, value in table.items() if key == name or not isinstance(value, dict)}
+
+
 def test_nothing_that_stands_anywhere_in_a_file_is_more_than_a_mistake(layouts_from: Any, shipped_table: Any) -> None:
     """Whatever a value is exchanged for, the file is read or answered with one line."""
     mistakes = 0
-    for path, value in product(list(places(shipped_table("keras"))), [3, "x", "1..", [], ["x"], [{}], {}, {"x": [3]}]):
-        try:
-            layouts_from(changed(shipped_table("keras"), path, value), "keras.toml")
-        except LayoutError as error:
-            mistakes += 1
-            assert "\n" not in str(error)
+    shipped = shipped_table("keras")
+    for name in (key for key, value in shipped.items() if isinstance(value, dict)):
+        table = one_kind(shipped, name)
+        for path, value in product(list(places(table)), [3, "x", "1..", [], ["x"], [{}], {}, {"x": [3]}]):
+            try:
+                layouts_from(changed(deepcopy(table), path, value), "keras.toml")
+            except LayoutError as error:
+                mistakes += 1
+                assert "\n" not in str(error)
     assert mistakes > 500
 
 
