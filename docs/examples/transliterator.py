@@ -31,8 +31,8 @@ def attend(
         hidden = hidden | ~value_mask.unsqueeze(1)
     if causal:
         hidden = hidden | ~torch.ones_like(hidden).tril()
-    scores = scores - 1e9 * hidden.to(scores.dtype)
-    weights = scores.softmax(-1)
+    far = min(1e9, torch.finfo(scores.dtype).max)
+    weights = torch.where(hidden, scores - far, scores).softmax(-1)
     output = weights @ value
     if query_mask is not None:
         output = output * query_mask.unsqueeze(-1).to(output.dtype)

@@ -115,6 +115,33 @@ def test_heads_look_at_no_step_that_is_masked(same, tmp_path) -> None:
     assert_same(randomise(keras.Model(tokens, layers.GRU(3)(y))), tmp_path, values)
 
 
+def test_a_mask_is_gone_where_keras_loses_it(tmp_path) -> None:
+    """Heads take it from their inputs, and a layer that is given states does not look for one; its output has it."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.Embedding(9, 6, mask_zero=True)(tokens)
+    y = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 3)(x, x)]))
+    y = layers.MultiHeadAttention(2, 3)(y, y)
+    source = layers.Embedding(9, 4, mask_zero=True)(tokens)
+    _, *states = layers.LSTM(5, return_state=True)(source)
+    decoded = layers.LSTM(5, return_sequences=True)(source, initial_state=states)
+    both = layers.Bidirectional(layers.GRU(5, return_sequences=True))(source, initial_state=[states[0], states[1]])
+    results = [y, decoded, layers.SimpleRNN(3)(decoded), both, layers.GRU(3)(both)]
+    values = {"tokens": np.array([[3, 4, 0, 5, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 1, 2, 0, 3]], "int32")}
+    assert_same(randomise(keras.Model(tokens, results)), tmp_path, values)
+
+
+@pytest.mark.parametrize("more", [{}, {"dropout": 0.1}, {"use_gate": True}], ids=["usual", "dropout", "gate"])
+def test_a_masked_step_looks_where_keras_lets_it_look(more, tmp_path) -> None:
+    """At all steps alike, or at none where Keras computes the scores by themselves."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    one, two, three = (layers.Embedding(9, 6, mask_zero=True)(tokens) for _ in range(3))
+    y, scores = layers.MultiHeadAttention(2, 3, **more)(one, one, return_attention_scores=True)
+    grouped = layers.GroupQueryAttention(3, 4, 2, **more)(two, two)
+    values = {"tokens": np.array([[3, 4, 0, 5, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 1, 2, 0, 3]], "int32")}
+    results = [layers.MultiHeadAttention(2, 3, **more)(three, three), y, scores, grouped]
+    assert_same(randomise(keras.Model(tokens, results)), tmp_path, values)
+
+
 def test_models_in_models_share_their_layers(tmp_path) -> None:
     inner_input = keras.Input((5,))
     hidden = layers.Dense(4, activation="tanh")(inner_input)

@@ -150,7 +150,18 @@ ATTENTION = {
     "scores": lambda x, other: layers.MultiHeadAttention(2, 3)(other, x, return_attention_scores=True),
     "products": lambda x, other: layers.Attention(use_scale=True)([x, other]),
     "values": lambda x, other: layers.Attention()([other, x]),
+    "gated-heads": lambda x, other: layers.MultiHeadAttention(2, 3, value_dim=5, use_gate=True)(
+        other, x, return_attention_scores=True
+    ),
+    "heads-with-dropout": lambda x, other: layers.MultiHeadAttention(2, 3, dropout=0.2)(query=x, value=other),
+    "grouped-heads": lambda x, other: layers.GroupQueryAttention(3, 4, 2)(other, x, use_causal_mask=True),
+    "grouped-and-gated-heads": lambda x, other: layers.GroupQueryAttention(3, 6, 2, use_bias=False, use_gate=True)(
+        x, other, return_attention_scores=True
+    ),
     "sums": lambda x, other: layers.AdditiveAttention()([other, x]),
+    "sums-without-a-scale": lambda x, other: layers.AdditiveAttention(use_scale=False)([other, x]),
+    "sums-with-a-factor": lambda x, other: layers.Attention(score_mode="concat")([other, x]),
+    "scaled-sums": lambda x, other: layers.Attention(use_scale=True, score_mode="concat")([x, other]),
 }
 
 
@@ -193,13 +204,4 @@ def test_what_cannot_be_written_is_refused_by_name_all_at_once(tmp_path):
     with pytest.raises(wp.RefusedError) as caught:
         to_source(model, tmp_path)
     assert {problem.split(":")[0] for problem in caught.value.problems} == {"cubic", "odd"}
-    assert not (tmp_path / "model.py").exists()
-
-
-def test_attention_of_grouped_queries_is_refused_and_not_written_as_another(tmp_path):
-    inputs = keras.Input((4, 6))
-    attended = layers.GroupQueryAttention(head_dim=3, num_query_heads=4, num_key_value_heads=2, name="grouped")
-    keras.Model(inputs, attended(inputs, inputs)).save(tmp_path / "model.keras")
-    with pytest.raises(wp.RefusedError, match="grouped: attention of grouped queries is not supported yet"):
-        wp.convert(tmp_path / "model.keras", tmp_path / "model.py")
     assert not (tmp_path / "model.py").exists()

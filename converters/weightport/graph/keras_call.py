@@ -33,6 +33,9 @@ _TRANSLATORS: dict[str, Translator] = {}
 class Models(Protocol):
     """What reads layers inside layers: the reader itself."""
 
+    is_legacy: bool
+    """Whether the model is of Keras 1 or 2, whose layers find and lose the masks of their inputs otherwise."""
+
     def inner(self, entry: Entry, name: str, arguments: Sequence[Any], mask: Value | None) -> Nested:
         """The outputs of a layer that another one holds."""
         ...

@@ -32,14 +32,19 @@ def read_keras(checkpoint: Checkpoint) -> Graph:
     Raises RefusedError naming the layer where the file does not say what it computes (a Lambda, a class of the user's,
     a subclassed model), or where there is no model at all."""
     contents = checkpoint.contents
-    root = _root(contents)
+    is_legacy = contents.format != "live" and _version(contents) < KERAS_3
+    root = _root(contents, is_legacy=is_legacy)
     builder = Builder({name: tensor.shape for name, tensor in contents.tensors.items()})
-    reader = _Reader(builder, checkpoint)
+    reader = _Reader(builder, checkpoint, is_legacy=is_legacy)
     outputs = reader.root(root)
     return builder.built(layer_name(root.name), outputs)
 
 
-def _root(contents: Contents) -> Entry:
+def _version(contents: Contents) -> int:
+    return major_version(contents.description.get("keras_version"), default=1)
+
+
+def _root(contents: Contents, *, is_legacy: bool) -> Entry:
     """The outermost model, as Keras 3 writes it."""
     is_live = contents.format == "live"
     config = contents.description.get("graph" if is_live else "config")
@@ -48,8 +53,7 @@ def _root(contents: Contents) -> Entry:
         is_subclass = is_live or written is not None
         what = "it is a subclassed model" if is_subclass else "it has weights only"
         raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
-    is_new = is_live or major_version(contents.description.get("keras_version"), default=1) >= KERAS_3
-    root = written if is_new else entry_of(upgraded_config(contents))
+    root = entry_of(upgraded_config(contents)) if is_legacy else written
     assert root is not None
     return root
 
@@ -57,7 +61,8 @@ def _root(contents: Contents) -> Entry:
 class _Reader:
     """Calls layers, and the layers inside them."""
 
-    def __init__(self, builder: Builder, checkpoint: Checkpoint) -> None:
+    def __init__(self, builder: Builder, checkpoint: Checkpoint, *, is_legacy: bool) -> None:
+        self.is_legacy = is_legacy
         self._builder = builder
         self._weights = LayerWeights.of_checkpoint(checkpoint)
 

@@ -45,9 +45,10 @@ lstm gru rnn        x, mask, states ...     units, activation, cell_activation, 
 conv_lstm           x, states ...           the same, and strides, dilation, padding, channels_first
 attention           query, value, key,      score (dot, concat, additive), causal, return_scores (its scale as ``0`` or
                     two masks               ``scale``); the masks are those of query and value
-multi_head_         query, value, key,      heads, key_heads, key_dim, causal, return_scores, gated (query/kernel
-attention           one mask                and so on for key, value, attention_output and gate); the mask is of
-                                            (batch, query steps, key steps), any of which may be 1
+multi_head_         query, value, key,      heads, key_heads, key_dim, causal, return_scores, gated, zero_masked
+attention           one mask                (query/kernel and so on for key, value, attention_output, gate); the mask is
+                                            (batch, query steps, key steps), any of which may be 1; zero_masked: a query
+                                            that may look nowhere gives zeros, else the mean of all values
 reshape             x                       shape without the batch, -1 for one that follows
 transpose           x                       order
 repeat              x                       axis, count: every element ``count`` times

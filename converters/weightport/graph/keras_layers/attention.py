@@ -54,6 +54,10 @@ def multi_head_attention(call: Call) -> Nested:
         "return_scores": bool(call.argument(7, "return_attention_scores", False)),
         "gated": bool(call.config.get("use_gate")),
     }
+    # Scores that are given, or dropped, go through Softmax, which gives no weight to what is masked; else a kernel
+    # for all of it gives every masked step the same (keras/src/layers/attention, _compute_attention).
+    is_softmax = settings["return_scores"] or call.config.get("dropout", 0.0) > 0
+    settings["zero_masked"] = is_softmax and not call.models.is_legacy
     output = call.config.get("output_shape")
     width = query.shape[-1] if output is None else output if isinstance(output, int) else output[-1]
     shapes = [(*query.shape[:-1], width)]
@@ -68,6 +72,9 @@ def multi_head_attention(call: Call) -> Nested:
         ends=["scores"],
     )
     query_mask = call.mask(query)
+    if call.entry.class_name == "MultiHeadAttention" and not call.models.is_legacy:
+        for one in (query, value, key):  # as Keras 3 does: later layers see no mask of them
+            call.builder.masks.pop(one.name, None)
     if query_mask is not None:
         call.builder.masks[outputs[0].name] = query_mask
     return list(outputs) if settings["return_scores"] else outputs[0]

@@ -90,10 +90,14 @@ def conv_lstm(call: Call) -> Nested:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a recurrent layer is called with, and what its call is to give."""
+    """What a recurrent layer is called with, and what its call is to give.
+
+    ``mask`` leaves steps out, ``passed_mask`` goes on with the output. They differ where there are initial states:
+    Keras 3 finds a mask by itself for layers that take one tensor only (keras/src/layers/layer.py, __call__)."""
 
     x: Value
     mask: Value | None
+    passed_mask: Value | None
     states: tuple[Value, ...]
     return_sequences: bool
     return_state: bool
@@ -110,10 +114,14 @@ class Steps:
         if isinstance(call.arguments[0], list | tuple):  # Keras 2: [x, state, ...]
             states = states or call.arguments[0][1:]
         config = call.config
+        given = mask if isinstance(mask, Value) else None
+        states = tuple(flat(states))
+        passed = given or call.mask(x)
         return cls(
             x=x,
-            mask=mask if isinstance(mask, Value) else call.mask(x),
-            states=tuple(flat(states)),
+            mask=given if states and not call.models.is_legacy else passed,
+            passed_mask=passed,
+            states=states,
             return_sequences=bool(config.get("return_sequences")),
             return_state=bool(config.get("return_state")),
             backwards=bool(config.get("go_backwards")),
@@ -165,12 +173,13 @@ class Steps:
         """After a cell that reads backwards, the steps and with them their mask stand the other way round."""
         if self.mask is None or not self.backwards:
             return self
-        return replace(self, mask=call.add("flip", [self.mask], {"axes": (1,)}, suffix="mask"))
+        turned = call.add("flip", [self.mask], {"axes": (1,)}, suffix="mask")
+        return replace(self, mask=turned, passed_mask=turned)
 
     def results(self, call: Call, outputs: Sequence[Value]) -> Nested:
         """What the layer returns; a sequence keeps the mask of the steps that it was made from."""
-        if self.return_sequences and self.mask is not None:
-            call.builder.masks[outputs[0].name] = self.mask
+        if self.return_sequences and self.passed_mask is not None:
+            call.builder.masks[outputs[0].name] = self.passed_mask
         return list(outputs) if self.return_state else outputs[0]
 
 

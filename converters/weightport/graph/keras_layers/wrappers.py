@@ -88,9 +88,9 @@ def _merged(call: Call, y: Value, reverse: Value, mode: str) -> Value:
 
 
 def _given(call: Call, steps: Steps, outputs: tuple[Value, ...], states: tuple[Value, ...]) -> Nested:
-    if steps.return_sequences and steps.mask is not None:
+    if steps.return_sequences and steps.passed_mask is not None:
         for output in outputs:
-            call.builder.masks[output.name] = steps.mask
+            call.builder.masks[output.name] = steps.passed_mask
     given = [*outputs, *(states if steps.return_state else ())]
     return given if len(given) > 1 else given[0]
 

@@ -81,6 +81,8 @@ def multi_head_attention(c: Context, operation: Operation) -> None:
     if keep is not None:
         scores = c.node("Where", [keep, scores, c.number(_EXCLUDED)])
     probabilities = c.node("Softmax", [scores], {"axis": -1})
+    if keep is not None and settings["zero_masked"]:
+        probabilities = c.node("Where", [keep, probabilities, c.number(0.0)])
     mixed = _turned(c, c.node("MatMul", [probabilities, _turned(c, heads["value"], (0, 2, 1, 3))]), (0, 2, 1, 3))
     if settings["gated"]:
         gate = c.node("Sigmoid", [_projected(c, operation, "gate", query)])

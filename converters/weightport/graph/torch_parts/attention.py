@@ -7,30 +7,50 @@ from torch import Tensor, nn
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention of several heads whose keys and values may be of any width."""
+    """Attention of several heads.
+
+    Keys, values and outputs may be of other widths than the queries. With fewer
+    ``key_heads`` than ``heads``, several query heads share one of keys and values.
+    ``gated`` multiplies what each head gives by a gate, which is made of the query.
+    A query that may look nowhere gives the mean of all values, or with
+    ``zero_masked`` zeros.
+    """
 
     def __init__(
         self,
-        heads: int,
-        sizes: tuple[int, int, int, int],
-        key_dim: int,
-        value_dim: int,
+        query_size: int,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        output_size: int | None = None,
         *,
+        heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        key_heads: int | None = None,
+        gated: bool = False,
+        zero_masked: bool = False,
         bias: bool = True,
     ) -> None:
-        """``sizes`` are those of query, key, value and output."""
         super().__init__()
+        key_size = key_size or query_size
+        value_size = value_size or key_size
+        value_dim = value_dim or key_dim
         self.heads = heads
-        self.query = nn.Linear(sizes[0], heads * key_dim, bias=bias)
-        self.key = nn.Linear(sizes[1], heads * key_dim, bias=bias)
-        self.value = nn.Linear(sizes[2], heads * value_dim, bias=bias)
-        self.output = nn.Linear(heads * value_dim, sizes[3], bias=bias)
+        self.key_heads = key_heads or heads
+        self.gated = gated
+        self.zero_masked = zero_masked
+        self.query = nn.Linear(query_size, heads * key_dim, bias=bias)
+        self.key = nn.Linear(key_size, self.key_heads * key_dim, bias=bias)
+        self.value = nn.Linear(value_size, self.key_heads * value_dim, bias=bias)
+        if gated:
+            self.gate = nn.Linear(query_size, heads * value_dim, bias=bias)
+        self.output = nn.Linear(heads * value_dim, output_size or query_size, bias=bias)
 
     def forward(
         self,
         query: Tensor,
-        value: Tensor,
         key: Tensor,
+        value: Tensor,
         mask: Tensor | None = None,
         causal: bool = False,
     ) -> tuple[Tensor, Tensor]:
@@ -38,19 +58,26 @@ class MultiHeadAttention(nn.Module):
 
         mask (batch, query steps, key steps) says who may look where.
         """
-        q, k, v = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part, x in ((self.query, query), (self.key, key), (self.value, value))
-        )
+        q = self.query(query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k = self.key(key).unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
+        v = self.value(value).unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
+        if self.key_heads < self.heads:
+            k = k.repeat_interleave(self.heads // self.key_heads, dim=1)
+            v = v.repeat_interleave(self.heads // self.key_heads, dim=1)
         scores = q @ k.mT / q.shape[-1] ** 0.5
         allowed = None if mask is None else mask.unsqueeze(1)
         if causal:
             lower = torch.ones_like(scores, dtype=torch.bool).tril()
             allowed = lower if allowed is None else lower & allowed
         if allowed is not None:
-            scores = scores.masked_fill(~allowed, -1e9)
+            scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min / 2)
         weights = scores.softmax(-1)
-        return self.output((weights @ v).transpose(1, 2).flatten(2)), weights
+        if allowed is not None and self.zero_masked:
+            weights = weights * allowed
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        if self.gated:
+            mixed = mixed * torch.sigmoid(self.gate(query))
+        return self.output(mixed), weights
 
 
 def additive_scores(query: Tensor, key: Tensor, scale: float | Tensor = 1.0) -> Tensor:
@@ -71,8 +98,8 @@ def attend(
         hidden = hidden | ~value_mask.unsqueeze(1)
     if causal:
         hidden = hidden | ~torch.ones_like(hidden).tril()
-    scores = scores - 1e9 * hidden.to(scores.dtype)
-    weights = scores.softmax(-1)
+    far = min(1e9, torch.finfo(scores.dtype).max)
+    weights = torch.where(hidden, scores - far, scores).softmax(-1)
     output = weights @ value
     if query_mask is not None:
         output = output * query_mask.unsqueeze(-1).to(output.dtype)
