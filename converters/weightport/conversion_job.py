@@ -53,11 +53,11 @@ class Job:
             return cls(checkpoint, target, framework_of_model(target), None, open_checkpoint(target), identity=False)
         path = Path(target)
         file_format = format_of_suffix(path)
-        framework = framework_named(to_framework or file_format.FRAMEWORK)
         if not dry_run:
             refuse_existing(path, overwrite=overwrite)
         checkpoint = open_checkpoint(source, from_framework)
         template = open_checkpoint(into, to_framework) if into is not None else None
+        framework = _framework_of_target(path, file_format, to_framework, template)
         upgraded = upgrade(checkpoint, file_format.NAME) if template is None else None
         identity = template is None and checkpoint.framework == framework.NAME and not upgraded
         if template is not None and template.framework != framework.NAME:
@@ -107,3 +107,14 @@ class Job:
             write = partial(sharded_format(self.format, self.target).write_shards, shard_bytes=shard_bytes)
         with staged(self.target, overwrite=overwrite) as path:
             write(path, outputs, template=contents, metadata=metadata)
+
+
+def _framework_of_target(path: Path, file_format: Format, given: str | None, template: Checkpoint | None) -> Framework:
+    """Whose layouts the target follows. Raises UsageError where nothing tells."""
+    name = given or file_format.FRAMEWORK or (template.framework if template else "")
+    if not name:
+        raise UsageError(
+            f"{path.name}: a .{file_format.NAME} file can follow any framework's layouts; say whose with --to: flax, "
+            "mlx, haiku, torch ..."
+        )
+    return framework_named(name)

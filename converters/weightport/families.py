@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from .checkpoint import Setting
@@ -106,10 +107,9 @@ def parse_names(layout: Layout, names: Iterable[str], directions: int) -> dict[s
     """What each name can be in this layout. Raises LayoutError for a name that is nothing in it.
 
     ``directions`` decodes numbers that count places on several axes."""
-    patterns = [(re.compile(_pattern(layout, tensor)), tensor) for tensor in layout.tensors]
     parsed: dict[str, list[Instance]] = {}
     for name in names:
-        matches = [(pattern.fullmatch(name), tensor) for pattern, tensor in patterns]
+        matches = [(pattern.fullmatch(name), tensor) for pattern, tensor in _patterns(layout)]
         found = [
             Instance(name, tensor, _read_places(layout, tensor, match.groups(), directions))
             for match, tensor in matches
@@ -120,6 +120,16 @@ def parse_names(layout: Layout, names: Iterable[str], directions: int) -> dict[s
             raise LayoutError(f"{layout.name} has no tensor {name!r}; it has {known}")
         parsed[name] = found
     return parsed
+
+
+def tensors_named(layout: Layout, name: str) -> list[TensorLayout]:
+    """The tensors, or families of them, that have this name in the layout."""
+    return [tensor for pattern, tensor in _patterns(layout) if pattern.fullmatch(name)]
+
+
+@lru_cache(maxsize=1024)
+def _patterns(layout: Layout) -> tuple[tuple[re.Pattern[str], TensorLayout], ...]:
+    return tuple((re.compile(_pattern(layout, tensor)), tensor) for tensor in layout.tensors)
 
 
 def counts_by_number(layout: Layout) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from .checkpoint import Setting
 from .errors import LayoutError
 from .kinds import Kind, Label, Table, all_kinds, read_toml
-from .layouts import ONLY, Layout, PartLayout, Run, TensorLayout
+from .layouts import ONLY, Layout, Naming, PartLayout, Run, TensorLayout
 from .notation import SHARE, Axes, axis_names, parse_axes, whole_axis
 
 VERIFIED = ("recorded", "source")
@@ -19,10 +19,11 @@ CHANNELS = ("first", "last")
 _LAYOUT_KEYS = frozenset(
     {
         *("kind", "tensors", "settings", "lacks", "ties", "equal", "storage", "adds", "negates", "verified", "source"),
-        "spread",
+        *("spread", "modules"),
     }
 )
-_TENSOR_KEYS = frozenset({"when", "dtype", "along", "optional"})
+_NAMES, _NAMES_KEYS = "names", frozenset({"separator", "collection", "skipped"})
+_TENSOR_KEYS = frozenset({"when", "dtype", "along", "optional", "collection"})
 _PART_KEYS = frozenset({"role", "axes", "memory"})
 
 
@@ -37,15 +38,29 @@ def layouts_from(content: Mapping[str, Any], framework: str, kinds: Mapping[str,
     facts = {key: Table(file, content).text(key) for key in _FILE_KEYS if key in content}
     if facts.get("channels", "first") not in CHANNELS:
         raise LayoutError(f"{file} channels: must be {' or '.join(CHANNELS)}, found {facts['channels']!r}")
+    naming = _naming(Table(file, content).table(_NAMES, _NAMES_KEYS))
     layouts = {}
     for name, values in content.items():
-        if name not in facts:
-            layout = _layout(framework, name, Table(f"{file} [{name}]", values), kinds, facts)
+        if name not in facts and name != _NAMES:
+            layout = _layout(framework, name, Table(f"{file} [{name}]", values), kinds, facts, naming)
             layouts[layout.name] = layout
     return MappingProxyType(layouts)
 
 
-def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], facts: Mapping[str, str]) -> Layout:
+def _naming(table: Table) -> Naming:
+    skipped = table.table("skipped")
+    texts = {key: table.text(key) for key in ("separator", "collection") if key in table.values}
+    return Naming(**texts, skipped=MappingProxyType({name: skipped.text(name) for name in skipped.values}))
+
+
+def _layout(
+    framework: str,
+    name: str,
+    table: Table,
+    kinds: Mapping[str, Kind],
+    facts: Mapping[str, str],
+    naming: Naming,
+) -> Layout:
     kind_name = table.text("kind") if "kind" in table.values else name
     if kind_name not in kinds:
         raise LayoutError(f"{table.where}: no such kind {kind_name!r}; known are {', '.join(kinds)}")
@@ -73,6 +88,8 @@ def _layout(framework: str, name: str, table: Table, kinds: Mapping[str, Kind], 
         verified=_verified(table, facts),
         source=table.text("source") if "source" in table.values else facts.get("source", ""),
         channels=facts.get("channels", ""),
+        modules=table.names("modules") if "modules" in table.values else (),
+        naming=naming,
     )
     _check_tensors(layout, table)
     return layout
@@ -138,6 +155,7 @@ def _tensor(kind: Kind, name: str, table: Table) -> TensorLayout:
         when=_conditions(table),
         dtype=table.text("dtype") if "dtype" in table.values else None,
         optional=bool(table.values.get("optional", False)),
+        collection=table.text("collection") if "collection" in table.values else "",
     )
     for run in runs:
         for part in run.parts:

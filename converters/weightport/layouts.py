@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -53,7 +53,7 @@ class TensorLayout:
     ``name`` may hold placeholders: ``{axis}``, or ``{axis axis}`` for the number of a place on several axes,
     counted in row-major order. ``spellings`` are this tensor's own words for labels in its name. ``when`` has the
     settings under which the tensor is stored this way; an ``optional`` one may be absent while its role's others are
-    there.
+    there. ``collection`` is the tree that it is in, where that is not the framework's usual one.
     """
 
     name: str
@@ -63,6 +63,7 @@ class TensorLayout:
     when: Mapping[str, Setting]
     dtype: str | None = None
     optional: bool = False
+    collection: str = ""
 
     @cached_property
     def parts(self) -> tuple[PartLayout, ...]:
@@ -91,6 +92,19 @@ class TensorLayout:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How a framework's checkpoints name tensors: the names of modules, outermost first, and the tensor's own.
+
+    ``separator`` stands between them, ``collection`` before them all: a tree that holds one kind of tensor. ``skipped``
+    has what is saved beside the weights, by its outermost name.
+    """
+
+    separator: str = "."
+    collection: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Layout:
     """How one framework stores one kind.
 
@@ -101,6 +115,7 @@ class Layout:
     are the product of others in it; ``spread`` the setting that is the first share of an axis which stands in several
     dimensions; ``storage`` the values of settings that change the storage only. Mathematics = sign x stored + added
     constant.
+    ``modules`` are the names that the framework itself gives to such layers, a number after them aside.
     ``channels`` says where the channels of a feature map stand when the framework flattens it: ``first`` or ``last``.
     ``verified`` says how the layout is known: ``recorded`` from the running framework or read in its ``source``.
     """
@@ -124,6 +139,8 @@ class Layout:
     verified: str = ""
     source: str = ""
     channels: str = ""
+    modules: tuple[str, ...] = ()
+    naming: Naming = Naming()
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -209,6 +226,11 @@ def _tensor_json(tensor: TensorLayout) -> dict[str, Any]:
 def framework_files() -> Mapping[str, Path]:
     """The layout file of every framework, in the order of their names."""
     return {path.stem: path for path in sorted(layouts_folder().glob("*.toml")) if path.name != KINDS_FILE}
+
+
+def naming_of(framework: str) -> Naming:
+    """How the checkpoints of a framework name tensors."""
+    return next((layout.naming for layout in layouts_of(framework).values()), Naming())
 
 
 @cache

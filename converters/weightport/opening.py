@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .checkpoint import Checkpoint
+from .errors import UsageError
 from .formats import format_of_file
-from .frameworks import framework_named, framework_of_model
+from .frameworks import framework_named, framework_of_model, framework_of_names
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -19,12 +20,17 @@ def open_checkpoint(source: Any, framework: str | None = None) -> Checkpoint:
 
     The format is told by the file's content. ``framework`` overrides whose layouts its tensors follow (a
     ``.safetensors`` file does not say). Reads the file's directory only. Raises CheckpointError for a file that is
-    damaged, foreign or unsafe, UsageError where there is none."""
+    damaged, foreign or unsafe, UsageError where there is none and where nothing tells the framework."""
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         contents = format_of_file(path).read(path)
     else:
         contents = framework_of_model(source).read_live(source)
-    if framework is not None and framework != contents.framework:
-        contents = replace(contents, framework=framework_named(framework).NAME)
+    name = framework or contents.framework or framework_of_names(tuple(contents.tensors))
+    if name is None:
+        raise UsageError(
+            f"{contents.origin}: a .{contents.format} file does not say whose layouts its tensors follow; name the "
+            "framework with --from (of a template with --to): flax, mlx, haiku, torch ..."
+        )
+    contents = replace(contents, framework=framework_named(name).NAME)
     return Checkpoint(contents, framework_named(contents.framework).structure(contents))

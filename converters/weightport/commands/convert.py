@@ -48,6 +48,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
     .safetensors.index.json          PyTorch, in shards (--shard-size)
     .py                              PyTorch source, and its weights beside it (from a Keras model)
     .onnx                            ONNX       (a whole model from a Keras one; needs --into for weights of others)
+    .npz .msgpack                    any framework that --to names: flax, mlx, haiku ...
 
     \b
     Examples:
@@ -56,6 +57,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
       weightport convert model.onnx model.pt
       weightport convert old.h5 new.keras                      (Keras 1 or 2 to Keras 3)
       weightport convert model.pt trained.keras --into untrained.keras
+      weightport convert model.keras model.msgpack --to flax
       weightport convert model.keras model.safetensors --dry-run
     """
     from ..conversion import convert as run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 # What stands at a byte offset of the file, and what to say.
@@ -24,8 +23,7 @@ _WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|head)", re.IGNORECASE)
 _WEB = "a web page, as servers send it in the place of a file; download it again, signed in where that is needed"
 _PICKLE_OF_TEXT = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_]|\(dp|\(lp|\(i")
 _PICKLE = "a plain pickle, which is a program; weightport does not run it; save the state dict with torch.save"
-_NPZ = "a NumPy archive (.npz), which is not read; save the arrays as .safetensors, each under its tensor's name"
-_ZIP = "a zip archive, but not one of Keras or PyTorch; if a checkpoint is in it, unpack it first"
+_ZIP = "a zip archive, but not one of Keras, PyTorch or NumPy; if a checkpoint is in it, unpack it first"
 _BUNDLE = "a TensorFlow checkpoint, which is not read; load it in Keras and save the model as .keras"
 
 
@@ -37,7 +35,7 @@ def what_it_is(path: Path, head: bytes) -> str | None:
     if _WEB_PAGE.match(head):
         return _WEB
     if head.startswith(b"PK"):
-        return _archive(path)
+        return _ZIP
     if _PICKLE_OF_TEXT.match(head):
         return _PICKLE
     if path.with_suffix(".index").is_file() and ".data-0" in path.name:
@@ -52,12 +50,3 @@ def what_folder_it_is(path: Path) -> str | None:
     if (path / "model.safetensors.index.json").is_file():
         return f"a folder; name {path / 'model.safetensors.index.json'} in it"
     return None
-
-
-def _archive(path: Path) -> str:
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
-        return _ZIP
-    return _NPZ if names and all(name.endswith(".npy") for name in names) else _ZIP

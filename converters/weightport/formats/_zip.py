@@ -35,6 +35,8 @@ _USUAL_FLAGS = 0x0002 | 0x0004 | _DESCRIPTOR_FOLLOWS | _UTF8_NAME
 """How hard deflate tried, what follows the content, how names are spelled."""
 _SEE_ZIP64, _SEE_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
 _CHUNK = 1 << 20
+_SLACK = 1 << 10
+"""By how much deflate may make the start of a content longer."""
 _CUT_SHORT = "its directory, which stands at the end, is not there, so it is cut short"
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error)
 
@@ -79,6 +81,18 @@ class ZipDirectory:
             content = _inflated(content, member, f"{self.path}: member {name!r}")
         self._compare_crc(member, zlib.crc32(content))
         return content
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a member's content, at most ``size`` of them; their checksum is not looked at."""
+        member = self.member(name)
+        stored = b"".join(self._stored_chunks(member, 0, min(member.stored_size, size + _SLACK)))
+        if not member.compressed:
+            return stored[:size]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, size)
+        except zlib.error as error:
+            where = f"{self.path}: member {name!r}"
+            raise CheckpointError(f"{where} cannot be decompressed: {error}: the file is damaged") from error
 
     def check_crc(self, name: str) -> None:
         """Read an uncompressed member through in chunks. Raises CheckpointError when its checksum is wrong."""
@@ -166,10 +180,15 @@ def _checked(entry: zipfile.ZipInfo, file: BinaryIO, path: Path) -> ZipMember:
     return ZipMember(name, data_offset, entry.compress_size, entry.file_size, compressed, entry.CRC)
 
 
-def _refuse_unsafe_name(name: str, where: str) -> None:
+def is_safe_name(name: str) -> bool:
+    """Whether a member's name is a plain relative path."""
     parts = name.removesuffix("/").split("/")
     absolute = name.startswith("/") or re.match("[A-Za-z]:", name)
-    if absolute or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+    return not (absolute or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts))
+
+
+def _refuse_unsafe_name(name: str, where: str) -> None:
+    if not is_safe_name(name):
         raise CheckpointError(f"{where} has a name that is no plain relative path: refused as unsafe")
 
 

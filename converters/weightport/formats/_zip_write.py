@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from ..checkpoint import Output
 from ..errors import CheckpointError
-from ._checksum import crc32_of_array
+from ._checksum import combine, crc32_of_array
 from ._mapping import allocate
 from ._tensor_writer import TensorWriter
 
@@ -25,7 +25,16 @@ LIMIT_32 = 0xFFFFFFFF
 LIMIT_16 = 0xFFFF
 """Sizes, offsets and counts from these on are ZIP64; the old fields then have all bits set."""
 
-Content: TypeAlias = bytes | Output
+
+@dataclass(frozen=True)
+class Headed:
+    """A tensor with bytes before it, in one member."""
+
+    head: bytes
+    output: Output
+
+
+Content: TypeAlias = bytes | Output | Headed
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
@@ -36,6 +45,7 @@ _EXTRA = struct.Struct("<2H")
 _ZIP64, _PADDING = 0x0001, 0x4246  # the latter is PyTorch's own: "FB"
 _VERSION, _VERSION_64 = 20, 45
 _DATE = 1 << 5 | 1  # 1980-01-01
+_UTF8_NAME = 0x0800
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class _Member:
     @property
     def size(self) -> int:
         return _size(self.content)
+
+    @property
+    def flags(self) -> int:
+        """How the name is spelled; ASCII is the same in every spelling."""
+        return 0 if self.name.isascii() else _UTF8_NAME
 
 
 def write_archive(path: Path, contents: Sequence[tuple[str, Content]]) -> None:
@@ -72,6 +87,11 @@ def _fill(path: Path, member: _Member, writer: TensorWriter) -> int:
     if isinstance(member.content, bytes):
         _store(path, member.data, member.content)
         return zlib.crc32(member.content)
+    if isinstance(member.content, Headed):
+        head, output = member.content.head, member.content.output
+        _store(path, member.data, head)
+        array = writer.write(member.data + len(head), output)
+        return combine(zlib.crc32(head), crc32_of_array(array), array.nbytes)
     return crc32_of_array(writer.write(member.data, member.content))
 
 
@@ -95,7 +115,11 @@ def _placed(contents: Sequence[tuple[str, Content]]) -> Iterator[_Member]:
 
 
 def _size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else prod(content.shape) * content.dtype.itemsize
+    if isinstance(content, bytes):
+        return len(content)
+    if isinstance(content, Headed):
+        return len(content.head) + _size(content.output)
+    return prod(content.shape) * content.dtype.itemsize
 
 
 def _local_header(member: _Member, crc: int) -> bytes:
@@ -104,7 +128,7 @@ def _local_header(member: _Member, crc: int) -> bytes:
     padding = member.data - member.header - _LOCAL_HEADER.size - len(member.name) - len(extra) - _EXTRA.size
     extra += _EXTRA.pack(_PADDING, padding) + bytes(padding)
     version = _VERSION_64 if member.size >= LIMIT_32 else _VERSION
-    fields = (b"PK\x03\x04", version, 0, 0, 0, _DATE, crc, size, size, len(member.name), len(extra))
+    fields = (b"PK\x03\x04", version, member.flags, 0, 0, _DATE, crc, size, size, len(member.name), len(extra))
     return _LOCAL_HEADER.pack(*fields) + member.name + extra
 
 
@@ -126,7 +150,8 @@ def _entry(member: _Member, crc: int) -> bytes:
     extra = _extra_64(*sizes, *((member.header,) if member.header >= LIMIT_32 else ()))
     version = _VERSION_64 if extra else _VERSION
     size, header = _field_32(member.size), _field_32(member.header)
-    fields = (b"PK\x01\x02", version, version, 0, 0, 0, _DATE, crc, size, size, len(member.name), len(extra))
+    flags, lengths = member.flags, (len(member.name), len(extra))
+    fields = (b"PK\x01\x02", version, version, flags, 0, 0, _DATE, crc, size, size, *lengths)
     return _ENTRY.pack(*fields, 0, 0, 0, 0, header) + member.name + extra
 
 

@@ -1,4 +1,7 @@
-"""Frameworks: how each one describes a model's structure, nothing of bytes. A framework is one module here."""
+"""Frameworks: how each one describes a model's structure, nothing of bytes.
+
+A framework is one module here; one that has a layout file only is told by its layouts' names.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..checkpoint import Contents, Output, Structure
 from ..errors import UsageError
+from ..layouts import framework_files
+from ._named import NamedFramework, framework_of_names
 
 if TYPE_CHECKING:
     from ..graph.building import Reader, Writer
+
+
+__all__ = [
+    "Framework",
+    "all_frameworks",
+    "framework_named",
+    "framework_of_model",
+    "framework_of_names",
+]
 
 
 class Framework(Protocol):
@@ -64,11 +78,14 @@ def all_frameworks() -> Mapping[str, Framework]:
 
 
 def framework_named(name: str) -> Framework:
-    """The framework of that name. Raises UsageError where there is none."""
-    try:
+    """The framework of that name: a module here, or any that has a layout file. Raises UsageError where there is
+    neither."""
+    if name in all_frameworks():
         return all_frameworks()[name]
-    except KeyError:
-        raise UsageError(f"no framework {name!r}; known are {', '.join(all_frameworks())}") from None
+    if name in framework_files():
+        return NamedFramework(name)
+    known = sorted({*all_frameworks(), *framework_files()})
+    raise UsageError(f"no framework {name!r}; known are {', '.join(known)}")
 
 
 def framework_of_model(model: object) -> Framework:

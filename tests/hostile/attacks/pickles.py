@@ -157,7 +157,7 @@ def zip_named_like_a_safe_format(place: Place) -> Path:
     return in_zip(place, gadget("posix.system", text(place.command))).rename(place.folder / "model.onnx")
 
 
-@attack("a zip archive, but not one of Keras or PyTorch")
+@attack("a zip archive, but not one of Keras, PyTorch or NumPy")
 def zip_in_a_zip(place: Place) -> Path:
     inner = in_zip(place, gadget("posix.system", text(place.command)))
     content = inner.read_bytes()
