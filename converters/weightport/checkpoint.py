@@ -20,6 +20,23 @@ DType: TypeAlias = np.dtype[Any]
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...]
 
 
+class Stored(Protocol):
+    """An array that lies in a file, in C order. Any run of its elements can be read, and the file is not kept open."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...
+
+    def read(self) -> Array:
+        """The whole array, read-only. Raises CheckpointError where the file has become shorter or cannot be read."""
+        ...
+
+    def read_run(self, first: int, memory: Array) -> None:
+        """Fill ``memory`` (one dimension, contiguous, of this dtype) with the elements from ``first`` on."""
+        ...
+
+
 class Tensor(Protocol):
     """A named array whose values are read only when they are asked for."""
 
@@ -30,8 +47,13 @@ class Tensor(Protocol):
     @property
     def dtype(self) -> DType: ...
 
+    def locate(self) -> Array | Stored:
+        """Where the values are: in memory, or in a file from which any part of them can be read."""
+        ...
+
     def read(self) -> Array:
-        """The values: read-only, memory-mapped where the format allows it."""
+        """The values, read-only. They are not mapped from the file: one that is cut short meanwhile is an error then,
+        and not a signal that ends the process."""
         ...
 
 
@@ -52,26 +74,39 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor that is loaded by a call, and that is held to the shape and dtype it promised."""
+    """A tensor that is loaded, or found in its file, by a call, and that is held to the shape and dtype it promised."""
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
-    load: Callable[[], Array] = field(repr=False, compare=False)
+    load: Callable[[], Array | Stored] = field(repr=False, compare=False)
 
-    def read(self) -> Array:
-        """Load the values. Raises CheckpointError when they are not of the promised shape and dtype."""
-        array = self.load()
-        if array.shape != self.shape or array.dtype != self.dtype:
+    def locate(self) -> Array | Stored:
+        """Find the values. Raises CheckpointError when they are not of the promised shape and dtype."""
+        found = self.load()
+        if found.shape != self.shape or found.dtype != self.dtype:
             raise CheckpointError(
-                f"tensor {self.name!r} is {array.dtype}{list(array.shape)} when read, "
+                f"tensor {self.name!r} is {found.dtype}{list(found.shape)} when read, "
                 f"but the file's directory says {self.dtype}{list(self.shape)}: the file is damaged"
             )
-        return array
+        return np.asarray(found) if isinstance(found, np.generic) else found
+
+    def read(self) -> Array:
+        """The values. Raises CheckpointError when they cannot be read."""
+        return in_memory(self.locate())
 
     def fill(self, memory: Array) -> None:
-        """Copy the values into ``memory`` (same shape and dtype)."""
-        memory[...] = self.read()
+        """Copy the values into ``memory`` (contiguous, same shape and dtype)."""
+        found = self.locate()
+        if isinstance(found, np.ndarray):
+            memory[...] = found
+        else:
+            found.read_run(0, memory.reshape(-1))
+
+
+def in_memory(found: Array | Stored) -> Array:
+    """The whole array; read where it is not in memory yet."""
+    return found if isinstance(found, np.ndarray) else found.read()
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,14 @@ from .coverage import coverage_of
 from .engine import settle
 from .errors import RefusedError
 from .mapping import NameMap
-from .outputs import SameTensor
 from .paired_layers import PairedLayer
-from .plan import LayerPlan, Plan
+from .plan import LayerPlan, Plan, TensorPlan, carried
 from .planner import is_floating
 from .report import METADATA_KEY, LayerReport, Report
 from .tying import tied, ties_of, with_ties
 
 
-def same_tensors(job: Job, layers: Sequence[PairedLayer], dtype: DType | None) -> list[SameTensor]:
+def same_tensors(job: Job, layers: Sequence[PairedLayer], dtype: DType | None) -> list[TensorPlan]:
     """Between two checkpoints of one framework, what no layer covers is carried where name and shape agree."""
     goal = job.source if job.identity else job.template
     if goal is None or job.source.framework != job.framework.NAME:
@@ -32,14 +31,15 @@ def same_tensors(job: Job, layers: Sequence[PairedLayer], dtype: DType | None) -
     names: Iterable[str] = job.source.tensors if job.identity else job.source.structure.unknown
     free = [name for name in names if name not in planned and name in goal.tensors]
     tensors = [job.source.tensors[name] for name in free]
-    return [SameTensor(t, _cast(t.dtype, dtype)) for t in tensors if goal.tensors[t.name].shape == t.shape]
+    same = [tensor for tensor in tensors if goal.tensors[tensor.name].shape == tensor.shape]
+    return [carried(tensor.name, tensor.shape, _cast(tensor.dtype, dtype)) for tensor in same]
 
 
 def _cast(found: DType, wanted: DType | None) -> DType:
     return wanted if wanted is not None and is_floating(found) else found
 
 
-def report_of(job: Job, layers: Sequence[PairedLayer], same: Sequence[SameTensor]) -> Report:
+def report_of(job: Job, layers: Sequence[PairedLayer], same: Sequence[TensorPlan]) -> Report:
     """The report of a conversion that is not written yet; its plan is settled by the source's values.
 
     Raises RefusedError where a value that the target has no place for is not what would make it superfluous."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .blocks import StoredBlock, sum_class
@@ -14,9 +13,8 @@ from .engine import execute
 from .errors import LayoutError, UsageError
 from .formats import all_formats, format_of_suffix
 from .match import layer_view
-from .notation import Block
 from .opening import PathLike, open_checkpoint
-from .plan import Move, SourceBlock, TensorPlan
+from .plan import Move, TensorPlan, carried
 from .planner import describe
 from .staging import staged
 from .views import View
@@ -89,13 +87,12 @@ class _EditedTensor:
         return self.tensor.dtype
 
     def fill(self, memory: Array) -> None:
-        execute(self.plan, lambda _: self.tensor.read(), memory)
+        execute(self.plan, lambda _: self.tensor.locate(), memory)
 
 
 def _plan(tensor: Tensor, moves: Sequence[Move]) -> TensorPlan:
-    whole = Block(0, (("element", prod(tensor.shape), 1),))
-    carried = Move("as it was", whole, (SourceBlock(tensor.name, whole),))
-    return TensorPlan(tensor.name, tensor.shape, tensor.dtype, (carried, *moves))
+    plan = carried(tensor.name, tensor.shape, tensor.dtype)
+    return replace(plan, moves=(*plan.moves, *moves))
 
 
 def _moves(checkpoint: Checkpoint, assignment: Assignment) -> Iterator[tuple[str, Move]]:

@@ -7,28 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from itertools import groupby
 from math import prod
-from mmap import mmap
-from threading import Lock
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .checkpoint import Array, DType
+from .checkpoint import Array, DType, Stored, in_memory
 from .errors import RefusedError
+from .memory import Scratch
 from .notation import Block
-from .pieces import pieces
+from .pieces import Piece, can_be_cut, pieces
 from .plan import LayerPlan, Move, Plan, Requirement, TensorPlan
 from .threads import side_by_side
 
 Read = Callable[[str], Array]
+Locate = Callable[[str], Array | Stored]
 TILE = 256
 SMALLEST_TILE = 16
 PAD = 8
 LONG_ROW = 64
 SMALL_BYTES = 1 << 18
-KEPT_BYTES = 1 << 26
+
+_scratch = Scratch()
 
 
 def settle(plan: Plan, read: Read) -> Plan:
@@ -47,15 +49,23 @@ def settle(plan: Plan, read: Read) -> Plan:
     return Plan(tuple(_settle_layer(layer, read) for layer in plan.layers))
 
 
-def execute(tensor: TensorPlan, read: Read, memory: Array) -> None:
-    """Fill ``memory`` (C-contiguous, of the plan's shape and dtype) with one target tensor."""
+def execute(tensor: TensorPlan, locate: Locate, memory: Array) -> None:
+    """Fill ``memory`` (C-contiguous, of the plan's shape and dtype) with one target tensor.
+
+    Of a source that is stored in a file, only the elements that are needed are read, a piece at a time."""
     if memory.shape != tensor.shape or memory.dtype != tensor.dtype or not memory.flags.c_contiguous:
         raise ValueError(f"{tensor.name}: the memory is not a contiguous {tensor.dtype}{list(tensor.shape)}")
-    sources = _Sources(read)
-    for move in tensor.moves:
-        side_by_side(
-            [partial(_carry_out_piece, piece, sources.read, memory) for piece in pieces(move, memory.itemsize)]
-        )
+    read = cache(partial(_whole, locate))
+    moves = [move for move in tensor.moves if move.target.size]
+    for source, group in groupby(moves, key=lambda move: move.sources[0].tensor if can_be_cut(move) else None):
+        if source is None:
+            for move in group:
+                _carry_out_whole(move, read, memory)
+        else:
+            found = locate(source)
+            if isinstance(found, np.ndarray):
+                found = _contiguous(found)
+            side_by_side([partial(_carry_out_piece, p, found, memory) for p in pieces([*group], found.dtype.itemsize)])
 
 
 def strided(array: Array, block: Block, axes: Sequence[str] | None = None) -> Array:
@@ -102,40 +112,37 @@ def _any_nonzero(block: Array) -> bool:
     return bool(np.any(block != block.dtype.type(0)))
 
 
-class _Sources:
-    """The source tensors of one target. The moves follow one another on the same source, which is read once.
-
-    A large mapped one is mapped anew for each piece, which gives the pages of the piece before back."""
-
-    def __init__(self, read: Read) -> None:
-        self._read, self._lock = read, Lock()
-        self._last: dict[str, Array] = {}
-
-    def read(self, name: str) -> Array:
-        with self._lock:
-            if name in self._last:
-                return self._last[name]
-            array = _contiguous(self._read(name))
-            self._last = {} if array.nbytes > KEPT_BYTES and _is_mapped(array) else {name: array}
-            return array
-
-
-def _is_mapped(array: Array) -> bool:
-    owner: object = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    return isinstance(owner, mmap)
+def _whole(locate: Locate, name: str) -> Array:
+    return _contiguous(in_memory(locate(name)))
 
 
 def _contiguous(array: Array) -> Array:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _carry_out_piece(piece: Move, read: Read, memory: Array) -> None:
-    if piece.target.regroup:
-        _carry_out_regrouped(piece, read, memory)
+def _carry_out_piece(piece: Piece, source: Array | Stored, memory: Array) -> None:
+    if isinstance(source, np.ndarray):
+        elements, moves = source, iter(piece.moves)
     else:
-        _carry_out(piece, read, strided(memory, piece.target))
+        elements, moves = _gather(piece, source), piece.gathered()
+    for move in moves:
+        _carry_out(move, lambda _: elements, strided(memory, move.target))
+
+
+def _gather(piece: Piece, source: Stored) -> Array:
+    """The piece's runs, one after the other, in memory that the thread uses again for the next."""
+    elements, at = _scratch.array((piece.size,), source.dtype), 0
+    for first, length in piece.runs():
+        source.read_run(first, elements[at : at + length])
+        at += length
+    return elements
+
+
+def _carry_out_whole(move: Move, read: Read, memory: Array) -> None:
+    if move.target.regroup:
+        _carry_out_regrouped(move, read, memory)
+    else:
+        _carry_out(move, read, strided(memory, move.target))
 
 
 def _carry_out_regrouped(move: Move, read: Read, memory: Array) -> None:

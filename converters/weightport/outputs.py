@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .checkpoint import Array, Checkpoint, DType, Output, Tensor
+from .checkpoint import Array, Checkpoint, DType, Output
 from .engine import execute
 from .plan import TensorPlan
 from .planner import is_floating
@@ -18,24 +18,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with a tensor's name, the elements done and the elements in all."""
 
 
-@dataclass(frozen=True)
-class SameTensor:
-    """A tensor that both sides have under one name, carried as it is (one framework on both sides)."""
-
-    tensor: Tensor
-    dtype: DType
-
-    @property
-    def name(self) -> str:
-        return self.tensor.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.tensor.shape
-
-
 def outputs(
-    source: Checkpoint, report: Report, tensors: Sequence[TensorPlan | SameTensor], progress: Progress | None
+    source: Checkpoint, report: Report, tensors: Sequence[TensorPlan], progress: Progress | None
 ) -> list[Output]:
     """The tensors as a writer takes them: each is made when its memory is there."""
     tally = _Tally(report, progress)
@@ -78,7 +62,7 @@ def _nan_count(values: Array) -> int:
 class PlannedOutput:
     """A tensor that is made by its plan when a writer has memory for it."""
 
-    plan: TensorPlan | SameTensor
+    plan: TensorPlan
     source: Checkpoint
     tally: _Tally | None = None
 
@@ -95,9 +79,6 @@ class PlannedOutput:
         return self.plan.dtype
 
     def fill(self, memory: Array) -> None:
-        if isinstance(self.plan, TensorPlan):
-            execute(self.plan, lambda name: self.source.tensors[name].read(), memory)
-        else:
-            np.copyto(memory, self.plan.tensor.read(), casting="unsafe")
+        execute(self.plan, lambda name: self.source.tensors[name].locate(), memory)
         if self.tally:
             self.tally.add(self.name, memory)

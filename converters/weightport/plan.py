@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 from .checkpoint import DType
@@ -58,6 +59,12 @@ class TensorPlan:
     shape: tuple[int, ...]
     dtype: DType
     moves: tuple[Move, ...]
+
+
+def carried(name: str, shape: tuple[int, ...], dtype: DType) -> TensorPlan:
+    """The plan of a tensor that has the values of the source's tensor of its name, in the same places."""
+    whole = Block(0, (("element", prod(shape), 1),))
+    return TensorPlan(name, shape, dtype, (Move("as it was", whole, (SourceBlock(name, whole),)),))
 
 
 @dataclass(frozen=True)

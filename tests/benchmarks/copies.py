@@ -19,8 +19,10 @@ from weightport import flushing
 from weightport.engine import copy
 from weightport.flushing import INTERVAL
 from weightport.formats import _tensor_writer
-from weightport.formats._mapping import allocate
+from weightport.formats._room import allocate
+from weightport.formats._stored import FileArray
 from weightport.formats._tensor_writer import TensorWriter
+from weightport.memory import aligned
 from weightport.staging import staged
 
 SHAPES = [
@@ -68,7 +70,34 @@ def by_tiles(source: np.ndarray, target: np.ndarray, side: int, pad: int) -> Non
 def main() -> None:
     """Print the tables."""
     turning()
+    reading()
     writing()
+
+
+def reading() -> None:
+    """Pieces of 4 MB of a file that the system has in its memory: mapped and touched, or read into memory that is used
+    again and begins on a page, or a few bytes behind one."""
+    size, piece = 1 << 28, 1 << 22
+    table = Table(title="read from the system's memory, GB/s")
+    for column in ("mapped", "read 16 bytes behind a page", "read at a page"):
+        table.add_column(column, justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stored"
+        path.write_bytes(np.random.default_rng(1).bytes(size))
+        stored, memory = FileArray(path, 0, (size,), np.dtype("u1")), aligned(piece + 16)
+        starts = range(0, size, piece)
+
+        def mapped() -> None:
+            for start in starts:
+                memory[:piece] = np.memmap(path, "u1", "r", start, (piece,))
+
+        def read(at: int) -> None:
+            for start in starts:
+                stored.read_run(start, memory[at : at + piece])
+
+        actions = (mapped, lambda: read(16), lambda: read(0))
+        table.add_row(*(gigabytes_a_second(action, size) for action in actions))
+    Console(width=120).print(table)
 
 
 def writing() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,75 +13,134 @@ from hypothesis import strategies as st
 
 import weightport.pieces
 from weightport import threads
-from weightport.engine import execute, strided
+from weightport.engine import execute
 from weightport.notation import Block
-from weightport.pieces import pieces
+from weightport.pieces import can_be_cut, pieces
 from weightport.plan import Move, SourceBlock, TensorPlan
 from weightport.threads import side_by_side
 
 ROWS, COLUMNS = 40, 30
 
 
-def turned(rows: int = ROWS, columns: int = COLUMNS) -> Move:
-    """The move that turns a matrix of rows and columns."""
-    stored = Block(0, (("in", rows, columns), ("out", columns, 1)))
-    target = Block(0, (("out", columns, rows), ("in", rows, 1)))
-    return Move("weight", target, (SourceBlock("kernel", stored),))
+@dataclass(frozen=True)
+class OnDisk:
+    """A stored array that notes what is read of it; reading it whole is a mistake."""
+
+    values: np.ndarray
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.values.dtype
+
+    def read(self) -> np.ndarray:
+        raise AssertionError("read whole")
+
+    def read_run(self, first: int, memory: np.ndarray) -> None:
+        self.asked.append((first, memory.size))
+        memory[...] = self.values.reshape(-1)[first : first + memory.size]
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([64, 256, 4096]))
-@settings(deadline=None)
-def test_the_pieces_of_a_move_cover_it_exactly_once(rows: int, columns: int, piece_bytes: int) -> None:
-    source = np.arange(1, rows * columns + 1, dtype=np.float32).reshape(rows, columns)
+def moves_of(sizes: dict[str, int], stored: list[str], wanted: list[str], apart: str | None) -> list[Move]:
+    """The moves that bring a tensor's axes into another order, one for each place of the axis ``apart``."""
+
+    def block(order: list[str], at: int) -> Block:
+        strides = {name: prod(sizes[inner] for inner in order[i + 1 :]) for i, name in enumerate(order)}
+        axes = tuple((name, sizes[name], strides[name]) for name in order if name != apart)
+        return Block(at * strides[apart] if apart else 0, axes)
+
+    places = range(sizes[apart] if apart else 1)
+    return [Move("block", block(wanted, at), (SourceBlock("in", block(stored, at)),)) for at in places]
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[dict[str, int], list[str], list[str], str | None]:
+    sizes = {name: draw(st.integers(1, 9)) for name in draw(st.sampled_from(["ab", "abc", "abcd"]))}
+    orders = (draw(st.permutations(list(sizes))) for _ in range(2))
+    return sizes, *orders, draw(st.sampled_from([None, *list(sizes)[1:]]))
+
+
+LIMITS = {"PIECE_BYTES": [32, 64, 400], "SOURCE_RUN": [1, 4, 64], "TARGET_RUN": [1, 8], "GAP": [0, 3, 20]}
+
+
+@given(problems(), st.fixed_dictionaries({name: st.sampled_from(values) for name, values in LIMITS.items()}))
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_any_cut_of_any_turn_gives_the_same_bits(problem: Any, limits: dict[str, int]) -> None:
+    sizes, stored, wanted, apart = problem
+    source = np.arange(1, prod(sizes.values()) + 1, dtype="f4").reshape([sizes[name] for name in stored])
+    expected = source.transpose([stored.index(name) for name in wanted])
+    moves = moves_of(sizes, stored, wanted, apart)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weightport.pieces, "PIECE_BYTES", piece_bytes)
-        cut = pieces(turned(rows, columns), source.itemsize)
-    found = np.zeros((columns, rows), np.float32)
-    for piece in cut:
-        axes = piece.target.names
-        strided(found, piece.target)[...] += strided(source, piece.sources[0].block, axes)
-    np.testing.assert_array_equal(found, source.T)
+        for name, value in limits.items():
+            patch.setattr(weightport.pieces, name, value)
+        for found in (source, OnDisk(source)):
+            memory = np.zeros(expected.shape, "f4")
+            execute(TensorPlan("out", memory.shape, memory.dtype, tuple(moves)), lambda _, found=found: found, memory)
+            np.testing.assert_array_equal(memory, expected)
 
 
-def test_each_piece_reads_one_run_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def turned(rows: int = ROWS, columns: int = COLUMNS) -> list[Move]:
+    """The move that turns a matrix of rows and columns."""
+    return moves_of({"in": rows, "out": columns}, ["in", "out"], ["out", "in"], None)
+
+
+def test_each_piece_of_a_turned_matrix_reads_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weightport.pieces, "PIECE_BYTES", ROWS * COLUMNS * 4 // 5)
     cut = pieces(turned(), 4)
-    ranges = [(p.sources[0].block.offset, p.sources[0].block.offset + p.sources[0].block.size) for p in cut]
-    assert len(ranges) == 5
-    assert [begin for begin, _ in ranges[1:]] == [end for _, end in ranges[:-1]]
+    runs = [run for piece in cut for run in piece.runs()]
+    assert runs == [(ROWS * COLUMNS * at // 5, ROWS * COLUMNS // 5) for at in range(5)]
 
 
-def test_a_sum_and_a_constant_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weightport.pieces, "PIECE_BYTES", 64)
-    move = turned()
-    summed = Move("bias", move.target, (*move.sources, *move.sources))
-    filled = Move("bias", move.target, (), 1.0)
-    assert pieces(summed, 4) == [summed]
-    assert pieces(filled, 4) == [filled]
+def test_the_gates_of_the_same_rows_are_read_together_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weightport.pieces, "PIECE_BYTES", 1 << 16)
+    sizes = {"in": 100, "gate": 4, "unit": 64}
+    cut = pieces(moves_of(sizes, ["in", "gate", "unit"], ["gate", "unit", "in"], "gate"), 4)
+    assert len(cut) == 2
+    assert all(len(piece.moves) == 4 for piece in cut)
+    runs = [run for piece in cut for run in piece.runs()]
+    assert runs == [(0, 64 * 4 * 64), (64 * 4 * 64, 36 * 4 * 64)]
 
 
-def mapped(values: np.ndarray) -> np.ndarray:
-    memory = mmap.mmap(-1, values.nbytes)
-    array = np.ndarray(values.shape, values.dtype, buffer=memory)
-    array[...] = values
-    return array
+def test_a_convolution_is_cut_so_that_each_piece_writes_whole_kernels() -> None:
+    """Cut along its height and width, the pieces would write a few elements here and there."""
+    sizes = {"kh": 3, "kw": 3, "in": 512, "out": 1024}
+    cut = pieces(moves_of(sizes, list(sizes), ["out", "in", "kh", "kw"], None), 4)
+    assert len(cut) > 4
+    for piece in cut:
+        (move,) = piece.moves
+        assert {name: size for name, size, _ in move.target.axes if name in ("kh", "kw")} == {"kh": 3, "kw": 3}
+        assert len(list(piece.runs())) == 9
+        assert piece.size * 4 <= weightport.pieces.PIECE_BYTES
 
 
-@pytest.mark.parametrize(("make", "reads"), [(mapped, 5), (np.copy, 1)], ids=["mapped", "in memory"])
-def test_a_large_mapped_source_is_let_go_after_each_piece(make: Any, reads: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(weightport.pieces, "PIECE_BYTES", ROWS * COLUMNS * 4 // 5)
-    monkeypatch.setattr(weightport.engine, "KEPT_BYTES", 0)
-    source = np.random.default_rng(3).random((ROWS, COLUMNS), np.float32)
-    asked = []
+def test_no_piece_of_a_huge_tensor_holds_much() -> None:
+    """One row alone may be larger than a piece."""
+    for sizes in ({"in": 3, "out": 1 << 28}, {"kh": 3, "kw": 3, "in": 1 << 14, "out": 1 << 14}):
+        names = list(sizes)
+        cut = pieces(moves_of(sizes, names, names[::-1], None), 4)
+        assert max(piece.size for piece in cut) * 4 <= weightport.pieces.PIECE_BYTES
+        assert sum(piece.size for piece in cut) == prod(sizes.values())
 
-    def read(name: str) -> np.ndarray:
-        asked.append(name)
-        return make(source)
 
-    memory = np.empty((COLUMNS, ROWS), np.float32)
-    execute(TensorPlan("weight", memory.shape, memory.dtype, (turned(),)), read, memory)
-    np.testing.assert_array_equal(memory, source.T)
-    assert asked == ["kernel"] * reads
+def test_a_sum_and_a_constant_stay_whole() -> None:
+    (move,) = turned()
+    assert can_be_cut(move)
+    assert not can_be_cut(Move("bias", move.target, (*move.sources, *move.sources)))
+    assert not can_be_cut(Move("bias", move.target, (), 1.0))
+
+
+def test_of_a_stored_tensor_only_what_is_needed_is_read() -> None:
+    source = OnDisk(np.random.default_rng(3).random((3000, 40), np.float32))
+    block = Block(1000 * 40, (("row", 1000, 40), ("column", 40, 1)))
+    move = Move("middle", Block(0, block.axes), (SourceBlock("in", block),))
+    memory = np.empty((1000, 40), np.float32)
+    execute(TensorPlan("out", memory.shape, memory.dtype, (move,)), lambda _: source, memory)
+    np.testing.assert_array_equal(memory, source.values[1000:2000])
+    assert source.asked == [(40_000, 40_000)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

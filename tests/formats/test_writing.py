@@ -19,7 +19,7 @@ from weightport.errors import CheckpointError, WeightportError
 from weightport.flushing import flushed_early
 from weightport.formats import _checksum, _tensor_writer
 from weightport.formats._checksum import combine, crc32_of_array
-from weightport.formats._mapping import allocate
+from weightport.formats._room import allocate
 from weightport.formats._tensor_writer import TensorWriter
 from weightport.staging import staged
 

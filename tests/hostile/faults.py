@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import resource
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
@@ -34,8 +35,10 @@ from safetensors.numpy import save_file  # noqa: E402
 
 import weightport as wp  # noqa: E402
 from attacks import _honest as honest  # noqa: E402
+from weightport import pieces  # noqa: E402
 
-DONE, REFUSED = 0, 1
+DONE, REFUSED, NEVER_HARMED = 0, 1, 5
+Harm: TypeAlias = Callable[[Path], None]
 STEPS = 400
 """More file operations than a conversion here has."""
 
@@ -48,6 +51,7 @@ class Case:
     target: str
     template: str | None = None
     options: Mapping[str, Any] | None = None
+    source: str = "safetensors"
 
     def lay_out(self, folder: Path) -> None:
         """The sources, the template, and the old target."""
@@ -55,6 +59,8 @@ class Case:
             tensors = {"dense.weight": np.full((2, 3), number, "<f4"), "dense.bias": np.full(2, number, "<f4")}
             tensors |= {f"more.{n}.weight": np.full((64, 64), number, "<f4") for n in range(4 if self._bare else 0)}
             save_file(tensors, folder / f"source{number}.safetensors")
+            if self.source in SOURCES:
+                SOURCES[self.source](tensors, folder / f"source{number}.{self.source}")
         if self.template:
             TEMPLATES[self.template](folder / self.template)
         self.convert(folder, 1)
@@ -67,7 +73,7 @@ class Case:
         """Bring the values of one source into the target."""
         into = folder / self.template if self.template else None
         options = {"overwrite": True, **(self.options or {}), **more}
-        wp.convert(folder / f"source{number}.safetensors", folder / self.target, into=into, **options)
+        wp.convert(folder / f"source{number}.{self.source}", folder / self.target, into=into, **options)
 
     def state(self, folder: Path) -> set[float]:
         """The values that are in the target."""
@@ -102,6 +108,42 @@ CASES = (
     Case("onnx", "out.onnx", "t.onnx"),
     Case("onnx with external data", "out.onnx", "t-external.onnx"),
 )
+
+
+def saved_by(template: str, tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    """The dense layer's values in a file of another format, made from its template."""
+    beside = path.with_name(f"made-{template}")
+    TEMPLATES[template](beside)
+    dense = path.with_name("dense.safetensors")
+    save_file({name: value for name, value in tensors.items() if name.startswith("dense.")}, dense)
+    wp.convert(dense, path, into=beside)
+    for used in (dense, *path.parent.glob(f"{beside.name}*")):
+        used.unlink()
+
+
+def legacy_pt(tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    """A file of PyTorch before 1.6."""
+    import torch
+
+    state = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
+def zip_pt(tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    """A file of PyTorch as it is now."""
+    import torch
+
+    torch.save({name: torch.from_numpy(value.copy()) for name, value in tensors.items()}, path)
+
+
+SOURCES: Mapping[str, Callable[[Mapping[str, np.ndarray], Path], Any]] = {
+    "keras": partial(saved_by, "t.keras"),
+    "weights.h5": partial(saved_by, "t.weights.h5"),
+    "onnx": partial(saved_by, "t.onnx"),
+    "pt": zip_pt,
+    "pth": legacy_pt,
+}
+BAD_SOURCES = (*CASES, *(Case(f"from {source}", "out.safetensors", source=source) for source in SOURCES))
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -153,9 +195,9 @@ def _is_companion(case: Case, name: str) -> bool:
     return name.startswith("out") and name != case.target
 
 
-def each_case(action: Callable[[Case, Path, set[str]], int], chosen: list[str]) -> None:
-    """Do the same with every chosen case, each in a folder of its own that begins with the old target."""
-    for case in (case for case in CASES if case.name in chosen):
+def each_case(action: Callable[[Case, Path, set[str]], int], cases: Sequence[Case]) -> None:
+    """Do the same with every case, each in a folder of its own that begins with the old target."""
+    for case in cases:
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
             folder = Path(name)
             case.lay_out(folder)
@@ -236,52 +278,74 @@ def _no_blocks() -> None:
 
 
 def bad_source(case: Case, folder: Path, before: set[str]) -> int:
-    """The source is cut short between its opening and its reading, cannot be read, or is cut while it is being read."""
-    source = folder / "source2.safetensors"
-    content = source.read_bytes()
-    harms = {"cut": REFUSED, "unreadable": REFUSED, "cut while mapped": -signal.SIGBUS}
-    for harm, expected in harms.items():
-        if case.template and harm == "cut while mapped":
-            continue  # these sources are small, and small tensors are not mapped
-        status = ended(forked(lambda: _convert_from_bad(case, folder, source, harm)))  # noqa: B023
-        source.write_bytes(content)
-        what = f"{case.name}, source {harm}"
-        assert status == expected, f"{what}: exit status {status}"
+    """Before each time that a conversion opens its source or its template, that file is cut short, or can no longer be
+    read. Returns how often that was met and told."""
+    harmed = [folder / f"source2.{case.source}", *([folder / case.template] if case.template else [])]
+    return sum(
+        _harm_at_each_opening(case, folder, path, harm, before)
+        for path in harmed
+        for harm in (partial(_cut, 0), partial(_cut, 0.99), _make_unreadable)
+    )
+
+
+def _harm_at_each_opening(case: Case, folder: Path, path: Path, harm: Harm, before: set[str]) -> int:
+    content, refused = path.read_bytes(), 0
+    for number in range(1, STEPS):
+        status = ended(forked(lambda: _convert_with_harm(case, folder, path, harm, number)))  # noqa: B023
+        path.write_bytes(content)
+        what = f"{case.name}, {path.name}, {harm} before it is opened for the {number}. time"
+        assert status in (DONE, REFUSED, NEVER_HARMED), f"{what}: exit status {status}"
         check(case, folder, status, what)
-        assert ended(forked(lambda: case.convert(folder, 1))) == DONE
         check_no_more(case, folder, before, what)
-    return len(harms)
+        if status != REFUSED:
+            assert ended(forked(lambda: case.convert(folder, 1))) == DONE
+        if status == NEVER_HARMED:
+            assert refused, f"{what}: it was never met"
+            return refused
+        refused += status == REFUSED
+    raise AssertionError(f"{case.name}: {path.name} is opened more than {STEPS} times")
 
 
-def _convert_from_bad(case: Case, folder: Path, source: Path, harm: str) -> None:
-    from weightport.formats import _mapping, safetensors
+def _convert_with_harm(case: Case, folder: Path, path: Path, harm: Harm, number: int) -> None:
+    """Convert, and harm a file before it is opened for that time. Large tensors are read in many pieces, and here each
+    tensor is large."""
+    left, real = number, Path.open
 
-    real, size = _mapping.map_array, source.stat().st_size
+    def opened(self: Path, *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= self == path
+        if self == path and left == 0:
+            harm(path)
+        return real(self, *arguments, **options)
 
-    def map_array(path: Path, offset: int, *rest: Any) -> Any:
-        if path != source:
-            return real(path, offset, *rest)
-        if harm == "cut":
-            os.truncate(source, size - 8)
-        elif harm == "unreadable":
-            raise_io_error(path)
-        array = real(path, offset, *rest)
-        if harm == "cut while mapped":
-            os.truncate(source, 0)
-        return array
+    pieces.PIECE_BYTES = 4096
+    Path.open = opened  # type: ignore[method-assign]
+    case.convert(folder, 2)
+    if left > 0:
+        os._exit(NEVER_HARMED)
 
-    def raise_io_error(path: Path) -> None:
-        def failing(*arguments: Any, **options: Any) -> None:
+
+def _cut(share: float, path: Path) -> None:
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+def _make_unreadable(path: Path) -> None:
+    """Every reading of the file fails from now on, as on a disk with bad blocks."""
+
+    class Broken(io.FileIO):
+        def read(self, *arguments: Any) -> Any:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        _mapping._read = failing
-        _mapping.mmap.mmap = failing  # type: ignore[assignment, misc]
+        readall = readinto = read
 
-    if harm == "cut while mapped":
-        _mapping.SMALL_ARRAY = 0
-        case.convert(folder, 1)
-    safetensors.map_array = map_array
-    case.convert(folder, 2)
+    opened = Path.open
+
+    def broken(self: Path, mode: str = "r", buffering: int = -1, **options: Any) -> Any:
+        if self != path or "r" not in mode:
+            return opened(self, mode, buffering, **options)
+        return Broken(self) if buffering == 0 else io.BufferedReader(Broken(self))
+
+    Path.open = broken  # type: ignore[assignment, method-assign]
 
 
 def two_at_once(rounds: int, case: Case, folder: Path, before: set[str]) -> int:
@@ -314,8 +378,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fault", choices=["kill", "steps", "full", "source", "race"])
     parser.add_argument("--points", type=int, default=100, help="kills, or rounds of a race, of each case")
-    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--case", action="append", choices=[case.name for case in BAD_SOURCES])
     options = parser.parse_args()
+    cases = BAD_SOURCES if options.fault == "source" else CASES
     each_case(
         {
             "kill": partial(killed_at_any_time, options.points),
@@ -324,7 +389,7 @@ def main() -> None:
             "source": bad_source,
             "race": partial(two_at_once, options.points),
         }[options.fault],
-        options.case or [case.name for case in CASES],
+        [case for case in cases if not options.case or case.name in options.case],
     )
 
 

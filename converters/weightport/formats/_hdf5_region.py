@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checkpoint import Array, DType
+from ..checkpoint import DType
 from ..errors import CheckpointError
-from ._mapping import map_array
+from ._stored import FileArray
 
 READ_FACTOR = 4
 READ_COST = 32
@@ -84,9 +84,9 @@ class Region:
         """The bytes as an open file, whose reads are bounded."""
         return Window(self.path, self.start, self.size)
 
-    def map(self, offset: int, shape: tuple[int, ...], dtype: DType) -> Array:
-        """The array at byte ``offset``, mapped into memory."""
-        return map_array(self.path, self.start + offset, shape, dtype)
+    def array(self, offset: int, shape: tuple[int, ...], dtype: DType) -> FileArray:
+        """The array at byte ``offset``."""
+        return FileArray(self.path, self.start + offset, shape, dtype)
 
 
 def file_region(path: Path) -> Region:

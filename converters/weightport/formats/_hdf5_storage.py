@@ -7,13 +7,14 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
-from ..checkpoint import Array, DType, LazyTensor
+from ..checkpoint import Array, DType, LazyTensor, Stored, in_memory
 from ..errors import CheckpointError
 from ._hdf5_region import Region, guarded
 
@@ -52,10 +53,12 @@ def tensor_of(region: Region, objects: StrictObjects, path: str) -> LazyTensor:
         raise CheckpointError("it has no shape (an empty dataspace)")
     load = _loader(region, objects, tuple(shape), stored)
 
-    def checked() -> Array:
+    def checked() -> Array | Stored:
         region.verify()
         with guarded(f"{region.label}: dataset {path!r}"):
-            return _in_native_order(load())
+            found = load()
+            as_stored = stored.isnative and stored != np.bool_
+            return found if as_stored and not isinstance(found, np.ndarray) else _in_native_order(in_memory(found))
 
     return LazyTensor(path, tuple(shape), stored.newbyteorder("="), checked)
 
@@ -103,7 +106,9 @@ def _message(objects: StrictObjects, kind: int) -> bytes:
     raise CheckpointError(f"its header has no message of type {kind}")
 
 
-def _loader(region: Region, objects: StrictObjects, shape: tuple[int, ...], dtype: DType) -> Callable[[], Array]:
+def _loader(
+    region: Region, objects: StrictObjects, shape: tuple[int, ...], dtype: DType
+) -> Callable[[], Array | Stored]:
     """What reads the values, once the file's claims about them have been checked."""
     message = _message(objects, _LAYOUT)
     version, kind = message[0], message[1]
@@ -128,7 +133,7 @@ def _loader(region: Region, objects: StrictObjects, shape: tuple[int, ...], dtyp
             f"{dtype}{list(shape)} needs {size} bytes, but {stored} are stored at byte {address} of {region.size}: "
             "the file is damaged or cut short"
         )
-    return lambda: region.map(address, shape, dtype)
+    return partial(region.array, address, shape, dtype)
 
 
 def _compact_loader(message: bytes, shape: tuple[int, ...], dtype: DType, size: int) -> Callable[[], Array]:

@@ -7,7 +7,6 @@ content only, and no more than one tensor is in memory.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..checkpoint import Array, Contents, DType, Output
 from ..errors import CheckpointError, RefusedError
 from ._hdf5 import Dataset, Group
 from ._hdf5_storage import BFLOAT16
+from ._room import reserve
 from ._template import with_template
 from ._tensor_writer import TensorWriter
 
@@ -54,10 +54,17 @@ class Frame:
 
     def fill(self) -> None:
         """Write the values into the file itself."""
-        _reserve(self.path)
+        self._reserve()
         with TensorWriter(self.path) as writer:
             for place in self.places:
                 writer.write(place.offset, place.output)
+
+    def _reserve(self) -> None:
+        try:
+            with self.path.open("r+b") as file:
+                reserve(file.fileno(), self.size)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def copy_to(self, write: Callable[[Any], object]) -> None:
         """Give the whole file, values included, to ``write`` in order; this file keeps its holes."""
@@ -169,17 +176,6 @@ def _write_attributes(item: Any, attributes: Mapping[str, Array | None], path: s
             raise RefusedError(f"the template's attribute {name!r} of {'/' + path!r} is neither number nor text")
         text = value.dtype == object
         item.attrs.create(name, value[()] if text else value, dtype=h5py.string_dtype() if text else None)
-
-
-def _reserve(path: Path) -> None:
-    """Have the file's blocks on the disk, so that a full one is an error here and not a signal in a mapping."""
-    try:
-        with path.open("r+b") as file:
-            size = path.stat().st_size
-            if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _copy(file: BinaryIO, write: Callable[[Any], object], size: int) -> None:

@@ -10,9 +10,9 @@ from typing import BinaryIO, TypeAlias
 
 from ..checkpoint import Output
 from ..errors import CheckpointError, RefusedError
-from ._mapping import allocate
 from ._msgpack_items import packed, packed_bytes_head, packed_collection, packed_extension_head
 from ._msgpack_tree import ARRAY, CHUNKED, CHUNKS, DTYPE_OF_NAME, SHAPE, Key
+from ._room import allocate
 from ._tensor_writer import TensorWriter
 
 MAX_CHUNK = 1 << 30

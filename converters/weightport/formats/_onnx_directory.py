@@ -13,7 +13,7 @@ from typing import TypeAlias
 from ..checkpoint import Output
 from ..errors import CheckpointError
 from ._onnx_tensor import StoredTensor, parse_tensor, tensor_name
-from ._onnx_values import Element
+from ._onnx_values import Element, PackedOutput
 from ._onnx_wire import BYTES, VARINT, Field, Wire, encode_head
 
 MAX_DEPTH = 32
@@ -233,6 +233,11 @@ class Fill:
 
     def __len__(self) -> int:
         return self.size
+
+    @property
+    def stored(self) -> Output:
+        """What is written: the tensor, or its elements packed into bytes."""
+        return PackedOutput(self.tensor, self.element, self.size) if self.element.packed else self.tensor
 
 
 Piece: TypeAlias = bytes | Copy | Fill

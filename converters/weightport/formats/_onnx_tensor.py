@@ -15,9 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..checkpoint import Array, DType
+from ..checkpoint import Array, DType, Stored, in_memory
 from ..errors import CheckpointError
-from ._mapping import map_array
 from ._onnx_external import External, data_file, parse_external
 from ._onnx_values import (
     DOUBLE_DATA,
@@ -34,13 +33,14 @@ from ._onnx_values import (
     unpack,
 )
 from ._onnx_wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, signed
+from ._stored import FileArray
 
 DIMS, DATA_TYPE, SEGMENT, NAME, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 3, 8, 13, 14
 MAX_RANK = 64
 MAX_PIECES = 1 << 14
 """A typed field may come in pieces, one value each at worst; no known writer does that."""
 
-Place: TypeAlias = Callable[[int, tuple[int, ...], DType], Array]
+Place: TypeAlias = Callable[[int, tuple[int, ...], DType], Array | Stored]
 """Gives the array of a shape and dtype that begins at a byte of a file (or of memory)."""
 
 _DATA_FIELDS = {
@@ -107,17 +107,18 @@ class StoredTensor:
         """The bytes that its elements take as raw data."""
         return self.element.size(self.count)
 
-    def load(self, name: str, source: Source) -> Array:
-        """The values; mapped where they lie in the file as they are in memory."""
+    def load(self, name: str, source: Source) -> Array | Stored:
+        """The values; not read yet where they lie in the file as they are in memory."""
         where = f"{source.origin}: tensor {name!r}"
         if self.external is not None:
             path = external_file(self, self.external, source.folder, where)
-            return self._from_bytes(partial(map_array, path), self.external.offset)
+            return self._from_bytes(partial(FileArray, path), self.external.offset)
         if not self.count:
             return np.empty(self.shape, self.dtype)
         if self._contiguous:
             return self._from_bytes(source.place, self.values[0].begin)
-        pieces = [source.place(piece.begin, (piece.end - piece.begin,), np.dtype(np.uint8)) for piece in self.values]
+        sizes = [(piece.begin, (piece.end - piece.begin,)) for piece in self.values]
+        pieces = [in_memory(source.place(begin, shape, np.dtype(np.uint8))) for begin, shape in sizes]
         return from_typed(np.concatenate(pieces), self.element, self.count, where).reshape(self.shape)
 
     @property
@@ -125,10 +126,10 @@ class StoredTensor:
         """Whether the values lie in one piece, as raw data or in a typed field that is the same to the byte."""
         return len(self.values) == 1 and self.values[0].number in (RAW_DATA, FLOAT_DATA, DOUBLE_DATA)
 
-    def _from_bytes(self, place: Place, offset: int) -> Array:
+    def _from_bytes(self, place: Place, offset: int) -> Array | Stored:
         if not self.element.packed:
             return place(offset, self.shape, self.dtype)
-        packed = place(offset, (self.size,), np.dtype(np.uint8))
+        packed = in_memory(place(offset, (self.size,), np.dtype(np.uint8)))
         return unpack(packed, self.element, self.count).reshape(self.shape)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ..checkpoint import Array, DType
+from ..checkpoint import Array, DType, Output
 from ..errors import CheckpointError
 
 FLOAT_DATA, INT32_DATA, STRING_DATA, INT64_DATA, RAW_DATA, DOUBLE_DATA, UINT64_DATA = 4, 5, 6, 7, 9, 10, 11
@@ -101,6 +101,32 @@ def pack(values: Array, element: Element, packed: Array) -> None:
         bits = np.unpackbits(piece, axis=1, count=element.bits, bitorder="little").reshape(-1)
         first = start * element.bits // 8
         packed[first : first + element.size(len(piece))] = np.packbits(bits, bitorder="little")
+
+
+@dataclass(frozen=True)
+class PackedOutput:
+    """An output whose elements take less than a byte each, as the ``size`` bytes that they are packed into."""
+
+    tensor: Output
+    element: Element
+    size: int
+
+    @property
+    def dtype(self) -> DType:
+        return np.dtype(np.uint8)
+
+    @property
+    def name(self) -> str:
+        return self.tensor.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    def fill(self, memory: Array) -> None:
+        values = np.empty(self.tensor.shape, self.tensor.dtype)
+        self.tensor.fill(values)
+        pack(values, self.element, memory)
 
 
 def from_typed(data: Array, element: Element, count: int, where: str) -> Array:

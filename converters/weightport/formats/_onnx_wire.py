@@ -1,14 +1,13 @@
 """Protocol-buffer messages as they lie in a file: fields found by their position, nothing decoded unasked.
 
 Parsing an ONNX file as one message copies every weight of it into memory. Here a field is a place in the bytes, so
-a weight can be mapped from the file, and a changed message can be written as pieces of the old one.
+a weight can be read from where it lies, and a changed message can be written as pieces of the old one.
 
 Encoding: https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,14 +15,16 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ..errors import CheckpointError
+from ._stored import FileBytes
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
+_LONGEST_VARINT = 10
 
 MAX_FIELDS = 8_000_000
 """Fields that are looked at in one file; the largest graphs have some hundred thousand."""
 
-Buffer: TypeAlias = bytes | mmap.mmap
+Buffer: TypeAlias = bytes | FileBytes
 
 
 class Field(NamedTuple):
@@ -108,11 +109,8 @@ class Wire:
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         value = shift = 0
-        position = at
-        while position < end and shift < 70:
-            byte = self.buffer[position]
+        for position, byte in enumerate(self.buffer[at : min(at + _LONGEST_VARINT, end)], at + 1):
             value |= (byte & 0x7F) << shift
-            position += 1
             if byte < 0x80:
                 return value, position
             shift += 7
@@ -121,15 +119,10 @@ class Wire:
 
 @contextmanager
 def open_wire(path: Path) -> Iterator[Wire]:
-    """The bytes of a file, mapped. Raises CheckpointError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: the file is empty") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    with buffer:
+    """The bytes of a file. Raises CheckpointError where it cannot be read."""
+    with FileBytes(path) as buffer:
+        if not len(buffer):
+            raise CheckpointError(f"{path}: the file is empty")
         yield Wire(str(path), buffer)
 
 

@@ -1,6 +1,6 @@
 """Writing weights into an ONNX graph: the template's messages piece by piece, with new values for its tensors.
 
-Nothing but the pieces' places is held in memory; each tensor is made in the file's own memory.
+Nothing but the pieces' places and one tensor is held in memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 
 from ..checkpoint import Array, DType, LazyTensor, Output
 from ..errors import RefusedError
-from ._mapping import allocate, map_output
 from ._onnx_directory import Copy, Directory, Fill, Piece, Span, assemble
 from ._onnx_external import INLINE_LIMIT, external_data_name
-from ._onnx_tensor import DATA_LOCATION, DATA_TYPE, DIMS, EXTERNAL_DATA, NAME, Place, Source, StoredTensor
-from ._onnx_values import RAW_DATA, pack
+from ._onnx_tensor import DATA_LOCATION, DATA_TYPE, DIMS, EXTERNAL_DATA, NAME, Source, StoredTensor
+from ._onnx_values import RAW_DATA
 from ._onnx_wire import Wire, encode_bytes, encode_head, encode_number
+from ._room import allocate
+from ._tensor_writer import TensorWriter
 
 SMALL_TENSOR = 1024
 """Smaller ones stay in the graph all the same."""
@@ -85,26 +86,31 @@ def rewrite_file(
     pieces = _pieces(directory, placements, metadata, data_path.name)
     if outside:
         allocate(data_path, (outside[-1].offset or 0) + outside[-1].fill.size)
-    for placement in outside:
-        _fill(placement.fill, partial(map_output, data_path), placement.offset or 0)
+        with TensorWriter(data_path) as writer:
+            for placement in outside:
+                writer.write(placement.offset or 0, placement.fill.stored)
     allocate(path, sum(map(len, pieces)))
-    with path.open("r+b") as file:
-        for piece in pieces:
+    with TensorWriter(path) as writer:
+        for offset, piece in _located(pieces):
             if isinstance(piece, Fill):
-                file.seek(piece.size, 1)
+                writer.write(offset, piece.stored)
             else:
-                file.writelines(_chunks(wire, piece))
-    _fill_inline(pieces, partial(map_output, path))
+                for start, chunk in _chunks(wire, piece):
+                    writer.put(offset + start, chunk)
 
 
 def rewrite_bytes(wire: Wire, source: Source, directory: Directory, tensors: Sequence[Output]) -> bytes:
     """The model with these tensors in it, in memory and inline."""
     placements = dict(_place(wire, source, directory, _new_tensors(tensors, source, directory), None))
     pieces = _pieces(directory, placements, {}, "")
-    data = bytearray()
-    for piece in pieces:
-        data += bytes(piece.size) if isinstance(piece, Fill) else b"".join(_chunks(wire, piece))
-    _fill_inline(pieces, lambda offset, shape, dtype: np.ndarray(shape, dtype, buffer=data, offset=offset))
+    data = bytearray(sum(map(len, pieces)))
+    for offset, piece in _located(pieces):
+        if isinstance(piece, Fill):
+            output = piece.stored
+            output.fill(np.ndarray(output.shape, output.dtype, buffer=data, offset=offset))
+        else:
+            for start, chunk in _chunks(wire, piece):
+                data[offset + start : offset + start + len(chunk)] = chunk
     return bytes(data)
 
 
@@ -208,27 +214,18 @@ def _entry(key: str, value: str) -> bytes:
     return encode_bytes(1, key.encode()) + encode_bytes(2, value.encode())
 
 
-def _chunks(wire: Wire, piece: bytes | Copy) -> Iterator[bytes]:
-    if isinstance(piece, bytes):
-        yield piece
-        return
-    for start in range(piece.begin, piece.end, _CHUNK):
-        yield wire.buffer[start : min(piece.end, start + _CHUNK)]
-
-
-def _fill_inline(pieces: Sequence[Piece], place: Place) -> None:
+def _located(pieces: Sequence[Piece]) -> Iterator[tuple[int, Piece]]:
+    """Each piece, and the byte at which it begins."""
     offset = 0
     for piece in pieces:
-        if isinstance(piece, Fill):
-            _fill(piece, place, offset)
+        yield offset, piece
         offset += len(piece)
 
 
-def _fill(fill: Fill, place: Place, offset: int) -> None:
-    tensor = fill.tensor
-    if not fill.element.packed:
-        tensor.fill(place(offset, tensor.shape, tensor.dtype))
+def _chunks(wire: Wire, piece: bytes | Copy) -> Iterator[tuple[int, bytes]]:
+    """The piece's bytes, some at a time, and where in it they begin."""
+    if isinstance(piece, bytes):
+        yield 0, piece
         return
-    values = np.empty(tensor.shape, tensor.dtype)
-    tensor.fill(values)
-    pack(values, fill.element, place(offset, (fill.size,), np.dtype(np.uint8)))
+    for start in range(0, len(piece), _CHUNK):
+        yield start, wire.buffer[piece.begin + start : min(piece.end, piece.begin + start + _CHUNK)]

@@ -12,13 +12,13 @@ Opcodes: https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from ..errors import CheckpointError
+from ._stored import FileBytes
 
 MAX_OPCODES = 10_000_000
 """Some 200,000 tensors."""
@@ -61,7 +61,7 @@ def dictionary(arguments: tuple[Any, ...]) -> dict[Any, Any]:
 
 
 def load(
-    data: bytes | mmap.mmap,
+    data: bytes | FileBytes,
     where: str,
     names: Mapping[str, Builder | None],
     persistent: Builder,
@@ -91,7 +91,7 @@ class _Machine:
     """The stack machine: the unread bytes, the stack, the heights of the open marks, and the memo."""
 
     def __init__(
-        self, data: bytes | mmap.mmap, start: int, where: str, names: Mapping[str, Builder | None], persistent: Builder
+        self, data: bytes | FileBytes, start: int, where: str, names: Mapping[str, Builder | None], persistent: Builder
     ) -> None:
         self.data = data
         self.position = start
@@ -141,8 +141,8 @@ class _Machine:
             return encoded
 
     def line(self) -> str:
-        end = self.data.find(b"\n", self.position, self.position + MAX_NAME)
-        taken = self.take(end - self.position)  # a missing end makes this negative
+        length = self.data[self.position : self.position + MAX_NAME].find(b"\n")
+        taken = self.take(length)  # a missing end makes this negative
         self.position += 1
         return self.decoded(taken)
 

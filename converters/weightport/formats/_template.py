@@ -17,5 +17,5 @@ def with_template(tensors: Sequence[Output], template: Contents | None) -> list[
         (twice, _), *_ = Counter(tensor.name for tensor in tensors).most_common(1)
         raise RefusedError(f"two tensors are to be written as {twice!r}: a file has one place for each name")
     kept = {} if template is None else template.tensors
-    carried = [new.pop(name, LazyTensor(name, old.shape, old.dtype, old.read)) for name, old in kept.items()]
+    carried = [new.pop(name, LazyTensor(name, old.shape, old.dtype, old.locate)) for name, old in kept.items()]
     return [*carried, *new.values()]

@@ -13,9 +13,10 @@ from types import TracebackType
 
 import numpy as np
 
-from ..checkpoint import Array, DType, Output
+from ..checkpoint import Array, Output
 from ..errors import CheckpointError
-from ._mapping import map_output
+from ..memory import Scratch
+from ._room import map_output
 
 BUFFER_BYTES = 1 << 27
 """A larger tensor is made in a mapping of its place, so that it need not fit into memory."""
@@ -26,7 +27,7 @@ class TensorWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._buffer = np.empty(0, np.uint8)
+        self._buffer = Scratch()
 
     def __enter__(self) -> TensorWriter:
         self._file = self._path.open("r+b", buffering=0)
@@ -41,24 +42,20 @@ class TensorWriter:
         """Make the tensor and write it, little-endian, at a byte offset. Returns what was written; it is valid until
         the next call. Raises CheckpointError where it cannot be written."""
         dtype = output.dtype.newbyteorder("<")
-        size = prod(output.shape) * dtype.itemsize
-        if size > BUFFER_BYTES:
+        if prod(output.shape) * dtype.itemsize > BUFFER_BYTES:
             return _filled(output, map_output(self._path, offset, output.shape, dtype))
-        memory = _filled(output, self._memory(output.shape, dtype, size))
-        self._put(offset, memory.reshape(-1).view(np.uint8).data)
+        memory = _filled(output, self._buffer.array(output.shape, dtype))
+        self.put(offset, memory.reshape(-1).view(np.uint8).data)
         return memory
 
-    def _memory(self, shape: tuple[int, ...], dtype: DType, size: int) -> Array:
-        if self._buffer.size < size:
-            self._buffer = np.empty(size, np.uint8)
-        return np.ndarray(shape, dtype, buffer=self._buffer)
-
-    def _put(self, offset: int, data: memoryview) -> None:
+    def put(self, offset: int, data: bytes | memoryview) -> None:
+        """Write bytes at an offset. Raises CheckpointError where they cannot be written."""
+        view = memoryview(data)
         try:
             self._file.seek(offset)
             done = 0
-            while done < len(data):
-                done += self._file.write(data[done:]) or 0
+            while done < len(view):
+                done += self._file.write(view[done:]) or 0
         except OSError as error:
             raise CheckpointError(f"{self._path}: cannot be written: {os.strerror(error.errno or 0)}") from error
 

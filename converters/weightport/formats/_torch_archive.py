@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Array, LazyTensor
+from ..checkpoint import Array, DType, LazyTensor, Stored
 from ..errors import CheckpointError
-from ._mapping import map_array
 from ._pickle import load
+from ._stored import FileArray
 from ._torch_objects import NAMES, Storage, StoredTensor, Unreadable, storage_of
 from ._torch_state import State, find_state
 from ._torch_tensors import lazy_tensors
@@ -21,7 +21,6 @@ SMALL_PICKLE = 1 << 20
 
 _PICKLE = "data.pkl"
 _ONE_PICKLE = re.compile(r"[^/]+/data\.pkl")
-_BYTES = np.dtype(np.uint8)
 
 # What else PyTorch keeps in zip archives: a member's name after the archive's folder, and what to say.
 _OTHERS = (
@@ -56,7 +55,7 @@ def read_archive(path: Path) -> tuple[State, Mapping[str, LazyTensor]]:
     state = find_state(value, str(path))
     storages = _Storages(archive, root)
     storages.check(state.tensors)
-    return state, lazy_tensors(state.tensors, str(path), storages.read)
+    return state, lazy_tensors(state.tensors, str(path), storages.array)
 
 
 class _Storages:
@@ -84,16 +83,16 @@ class _Storages:
                     "the file is damaged"
                 )
 
-    def read(self, storage: Storage, first: int, size: int) -> Array:
-        """Bytes of a storage; mapped into memory where the member is not compressed."""
+    def array(self, storage: Storage, first: int, shape: tuple[int, ...], dtype: DType) -> Array | Stored:
+        """The array that begins at a byte of a storage; in memory where the member is compressed."""
         name = self._member(storage)
         member = self._archive.member(name)
         if member.compressed:
-            return np.frombuffer(self._archive.read(name), _BYTES)[first : first + size]
+            return np.ndarray(shape, dtype, buffer=self._archive.read(name), offset=first)
         if name not in self._verified:
             self._archive.check_crc(name)
             self._verified.add(name)
-        return map_array(self._archive.path, member.data_offset + first, (size,), _BYTES)
+        return FileArray(self._archive.path, member.data_offset + first, shape, dtype)
 
     def _member(self, storage: Storage) -> str:
         return f"{self._root}/data/{storage.key}"

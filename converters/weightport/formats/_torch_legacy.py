@@ -5,18 +5,15 @@ Source: torch/serialization.py, _legacy_save.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..checkpoint import Array, LazyTensor
+from ..checkpoint import DType, LazyTensor
 from ..errors import CheckpointError
-from ._mapping import map_array
 from ._pickle import load
+from ._stored import FileArray, FileBytes
 from ._torch_objects import NAMES, Storage, storage_of
 from ._torch_state import State, find_state
 from ._torch_tensors import lazy_tensors
@@ -27,7 +24,6 @@ MAGIC_BYTES = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
 PROTOCOL = 1001
 
 _LENGTH = struct.Struct("<q")
-_BYTES = np.dtype(np.uint8)
 
 
 def is_legacy(head: bytes) -> bool:
@@ -37,20 +33,17 @@ def is_legacy(head: bytes) -> bool:
 
 def read_legacy(path: Path) -> tuple[State, Mapping[str, LazyTensor]]:
     """The state dict in the file and its tensors. Raises CheckpointError, and nothing else, on a bad file."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            value, places = _parse(data, str(path))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    with FileBytes(path) as data:
+        value, places = _parse(data, str(path))
 
-    def read_bytes(storage: Storage, first: int, size: int) -> Array:
-        return map_array(path, places[storage.key] + first, (size,), _BYTES)
+    def array(storage: Storage, first: int, shape: tuple[int, ...], dtype: DType) -> FileArray:
+        return FileArray(path, places[storage.key] + first, shape, dtype)
 
     state = find_state(value, str(path))
-    return state, lazy_tensors(state.tensors, str(path), read_bytes)
+    return state, lazy_tensors(state.tensors, str(path), array)
 
 
-def _parse(data: mmap.mmap, where: str) -> tuple[object, Mapping[str, int]]:
+def _parse(data: FileBytes, where: str) -> tuple[object, Mapping[str, int]]:
     """The saved object, and where in the file each storage's elements begin."""
     position = _check_head(data, where)
     storages: dict[str, Storage] = {}
@@ -69,7 +62,7 @@ def _parse(data: mmap.mmap, where: str) -> tuple[object, Mapping[str, int]]:
     return value, _places(data, position, [storages[key] for key in keys], where)
 
 
-def _check_head(data: mmap.mmap, where: str) -> int:
+def _check_head(data: FileBytes, where: str) -> int:
     """The end of the first three pickles: the magic number, the protocol, the system."""
     magic, position = load(data, f"{where}: its first pickle", {}, _no_storage)
     protocol, position = load(data, f"{where}: its second pickle", {}, _no_storage, position)
@@ -83,7 +76,7 @@ def _check_head(data: mmap.mmap, where: str) -> int:
     return position
 
 
-def _places(data: mmap.mmap, position: int, storages: list[Storage], where: str) -> Mapping[str, int]:
+def _places(data: FileBytes, position: int, storages: list[Storage], where: str) -> Mapping[str, int]:
     places = {}
     for storage in storages:
         begin = position + _LENGTH.size

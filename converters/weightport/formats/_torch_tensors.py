@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..checkpoint import Array, DType, LazyTensor
+from ..checkpoint import Array, DType, LazyTensor, Stored, in_memory
 from ..errors import CheckpointError
 from ._torch_objects import Storage, StoredTensor, Unreadable
 
@@ -20,15 +20,15 @@ MAX_SHARED = 100
 """All tensors together may have so many times the bytes of their storages: layers may share one, a hundred do not."""
 _MAX_BYTES = 1 << 62
 
-ReadBytes: TypeAlias = Callable[[Storage, int, int], Array]
-"""Gives the bytes of a storage from a first one on, as many as asked for, read-only."""
+ArrayIn: TypeAlias = Callable[[Storage, int, tuple[int, ...], DType], Array | Stored]
+"""Gives the array of a shape and dtype that begins at a byte of a storage."""
 
 
 def lazy_tensors(
-    tensors: Mapping[str, StoredTensor | Unreadable], where: str, read_bytes: ReadBytes
+    tensors: Mapping[str, StoredTensor | Unreadable], where: str, array_in: ArrayIn
 ) -> dict[str, LazyTensor]:
     """The tensors by name. Raises CheckpointError for one that cannot be carried or that leaves its storage."""
-    lazy = {name: _lazy(name, tensor, f"{where}: tensor {name!r}", read_bytes) for name, tensor in tensors.items()}
+    lazy = {name: _lazy(name, tensor, f"{where}: tensor {name!r}", array_in) for name, tensor in tensors.items()}
     storages = {t.storage.key: t.storage for t in tensors.values() if isinstance(t, StoredTensor)}
     stored = sum(storage.numel * storage.itemsize for storage in storages.values())
     total = sum(prod(tensor.shape) * tensor.dtype.itemsize for tensor in lazy.values())
@@ -48,12 +48,12 @@ def tied_names(tensors: Mapping[str, StoredTensor | Unreadable]) -> dict[str, st
     return {name: root for name, root in names.items() if name != root}
 
 
-def _lazy(name: str, tensor: StoredTensor | Unreadable, where: str, read_bytes: ReadBytes) -> LazyTensor:
+def _lazy(name: str, tensor: StoredTensor | Unreadable, where: str, array_in: ArrayIn) -> LazyTensor:
     if isinstance(tensor, Unreadable) or tensor.problem or tensor.dtype is None:
         problem = tensor.problem or "has elements that NumPy cannot hold"
         raise CheckpointError(f"{where} {problem}; weightport carries plain dense tensors")
     elements = _check_view(tensor, tensor.dtype, where)
-    return LazyTensor(name, tensor.shape, tensor.dtype, partial(_read, tensor, tensor.dtype, elements, read_bytes))
+    return LazyTensor(name, tensor.shape, tensor.dtype, partial(_load, tensor, tensor.dtype, elements, array_in))
 
 
 def _check_view(tensor: StoredTensor, dtype: DType, where: str) -> int:
@@ -79,16 +79,28 @@ def _check_view(tensor: StoredTensor, dtype: DType, where: str) -> int:
     return last - tensor.offset + 1
 
 
-def _read(tensor: StoredTensor, dtype: DType, elements: int, read_bytes: ReadBytes) -> Array:
+def _load(tensor: StoredTensor, dtype: DType, elements: int, array_in: ArrayIn) -> Array | Stored:
     if not elements:
         empty = np.empty(tensor.shape, dtype)
         empty.flags.writeable = False
         return empty
     storage = tensor.storage
     first = tensor.offset * dtype.itemsize + storage.begin * storage.itemsize
-    data = read_bytes(storage, first, elements * dtype.itemsize)
+    if _is_contiguous(tensor):
+        return array_in(storage, first, tensor.shape, dtype)
+    data = in_memory(array_in(storage, first, (elements,), dtype))
     steps = [
         step * dtype.itemsize if length > 1 else dtype.itemsize
         for length, step in zip(tensor.shape, tensor.stride, strict=True)
     ]
-    return np.ndarray(tensor.shape, dtype, buffer=data.data, strides=steps)
+    return np.ndarray(tensor.shape, dtype, buffer=data.view(np.uint8).data, strides=steps)
+
+
+def _is_contiguous(tensor: StoredTensor) -> bool:
+    """Whether the elements lie in C order; the strides of axes of one element say nothing."""
+    expected = 1
+    for length, step in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
+        if length > 1 and step != expected:
+            return False
+        expected *= length
+    return True

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..checkpoint import Output
-from ..errors import CheckpointError
 from ._checksum import combine, crc32_of_array
-from ._mapping import allocate
+from ._room import allocate
 from ._tensor_writer import TensorWriter
 
 ALIGNMENT = 64
@@ -76,32 +75,23 @@ def write_archive(path: Path, contents: Sequence[tuple[str, Content]]) -> None:
     entries = []
     with TensorWriter(path) as writer:
         for member in members:
-            crc = _fill(path, member, writer)
-            _store(path, member.header, _local_header(member, crc))
+            crc = _fill(member, writer)
+            writer.put(member.header, _local_header(member, crc))
             entries.append(_entry(member, crc))
-    _store(path, end, b"".join([*entries, _end(len(members), directory_size, end)]))
+        writer.put(end, b"".join([*entries, _end(len(members), directory_size, end)]))
 
 
-def _fill(path: Path, member: _Member, writer: TensorWriter) -> int:
+def _fill(member: _Member, writer: TensorWriter) -> int:
     """Put the content into its place. Returns its checksum."""
     if isinstance(member.content, bytes):
-        _store(path, member.data, member.content)
+        writer.put(member.data, member.content)
         return zlib.crc32(member.content)
     if isinstance(member.content, Headed):
         head, output = member.content.head, member.content.output
-        _store(path, member.data, head)
+        writer.put(member.data, head)
         array = writer.write(member.data + len(head), output)
         return combine(zlib.crc32(head), crc32_of_array(array), array.nbytes)
     return crc32_of_array(writer.write(member.data, member.content))
-
-
-def _store(path: Path, offset: int, data: bytes) -> None:
-    try:
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(data)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _placed(contents: Sequence[tuple[str, Content]]) -> Iterator[_Member]:

@@ -1,6 +1,6 @@
 """Keras's ``.keras``: a zip archive of the model's config, its tree of weights in HDF5, and assets.
 
-Keras stores the members uncompressed, so that the weights are mapped into memory inside the archive.
+Keras stores the members uncompressed, so that the weights are read where they lie inside the archive.
 """
 
 from __future__ import annotations

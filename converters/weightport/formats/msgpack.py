@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Array, Contents, LazyTensor, Output
+from ..checkpoint import Array, Contents, LazyTensor, Output, Stored
 from ..errors import CheckpointError
-from ._mapping import map_array
 from ._msgpack_tree import Key, StoredArray, leaves, read_tree
 from ._msgpack_write import write_tree
+from ._stored import FileArray
 from ._template import with_template
 
 NAME = "msgpack"
@@ -81,13 +81,13 @@ def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, m
     write_tree(path, [*outputs, *others])
 
 
-def _values(path: Path, stored: StoredArray) -> Array:
-    """The array: mapped, or put together from its chunks."""
+def _values(path: Path, stored: StoredArray) -> Array | Stored:
+    """The array where it lies, or put together from its chunks."""
     if len(stored.chunks) == 1:
-        return map_array(path, stored.chunks[0][0], stored.shape, stored.dtype)
+        return FileArray(path, stored.chunks[0][0], stored.shape, stored.dtype)
     whole = np.empty(sum(count for _, count in stored.chunks), stored.dtype)
     start = 0
     for offset, count in stored.chunks:
-        whole[start : start + count] = map_array(path, offset, (count,), stored.dtype)
+        FileArray(path, offset, (count,), stored.dtype).read_run(0, whole[start : start + count])
         start += count
     return whole.reshape(stored.shape)

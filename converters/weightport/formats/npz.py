@@ -6,17 +6,17 @@ MLX saves weights so, and so do many who work in JAX or NumPy. It does not say w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Array, Contents, DType, LazyTensor, Output
+from ..checkpoint import Array, Contents, DType, LazyTensor, Output, Stored, in_memory
 from ..errors import CheckpointError, RefusedError
-from ._mapping import map_array
 from ._npy import HEAD_BYTES, ArrayHeader, npy_header, read_npy_header
+from ._stored import FileArray
 from ._template import with_template
 from ._zip import SIGNATURE, ZipDirectory, is_safe_name, open_directory
 from ._zip_write import Content, Headed, write_archive
@@ -96,13 +96,16 @@ class _Reader:
             )
         return header
 
-    def values(self, name: str, header: ArrayHeader, dtype: DType) -> Array:
-        """The array, in C order and little-endian; mapped where the archive holds it so."""
-        stored = self._stored(name, header)
+    def values(self, name: str, header: ArrayHeader, dtype: DType) -> Array | Stored:
+        """The array, in C order and little-endian; not read yet where the archive holds it so."""
+        found = self._stored(name, header)
+        if isinstance(found, FileArray) and found.dtype == dtype and not header.fortran:
+            return replace(found, shape=header.shape)
+        stored = in_memory(found)
         array = stored.reshape(header.shape[::-1]).T if header.fortran else stored.reshape(header.shape)
         return np.asarray(array, dtype, order="C")
 
-    def _stored(self, name: str, header: ArrayHeader) -> Array:
+    def _stored(self, name: str, header: ArrayHeader) -> Array | FileArray:
         member, count = self.archive.member(name), prod(header.shape)
         found = np.dtype(header.dtype)
         if member.compressed:
@@ -110,4 +113,4 @@ class _Reader:
         if name not in self.verified:
             self.archive.check_crc(name)
             self.verified.add(name)
-        return map_array(self.archive.path, member.data_offset + header.offset, (count,), found)
+        return FileArray(self.archive.path, member.data_offset + header.offset, (count,), found)

@@ -16,12 +16,12 @@ import numpy as np
 
 from ..checkpoint import Array, Contents, DType, LazyTensor, Output
 from ..errors import CheckpointError, RefusedError
-from ._mapping import map_array
 from ._onnx_directory import GRAPH, MODEL, Directory, read_directory, skeleton
 from ._onnx_graph import describe
 from ._onnx_tensor import Source
 from ._onnx_wire import Field, Wire, open_wire
 from ._onnx_write import rewrite_bytes, rewrite_file
+from ._stored import FileArray
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -51,7 +51,7 @@ def read(path: Path) -> Contents:
 
     Tensors of inner graphs have the node and attribute before their name. Text is no weight and is left out."""
     with open_wire(path) as wire:
-        source = Source(str(path), partial(map_array, path), path.parent)
+        source = Source(str(path), partial(FileArray, path), path.parent)
         return _contents(wire, source, NAME)
 
 
@@ -73,7 +73,7 @@ def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, m
         )
     origin = Path(template.origin)
     with open_wire(origin) as wire:
-        source = Source(str(origin), partial(map_array, origin), origin.parent)
+        source = Source(str(origin), partial(FileArray, origin), origin.parent)
         rewrite_file(wire, source, read_directory(wire, origin.parent), tensors, metadata, path)
 
 

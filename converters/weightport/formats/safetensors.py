@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ..checkpoint import Contents, LazyTensor, Output
 from ..errors import CheckpointError, RefusedError
-from ._mapping import allocate, map_array
+from ._room import allocate
 from ._safetensors_dtypes import NAME_OF_DTYPE, RANK
 from ._safetensors_header import LENGTH, MAX_HEADER, METADATA, Header, read_header
 from ._safetensors_shards import INDEX_SUFFIX, WEIGHT_MAP, index_text, read_shards, shard_names, split
+from ._stored import FileArray
 from ._template import with_template
 from ._tensor_writer import TensorWriter
 
@@ -86,7 +87,7 @@ def _text(template: Contents | None, metadata: Mapping[str, str]) -> dict[str, s
 
 def _tensors(path: Path, header: Header) -> dict[str, LazyTensor]:
     return {
-        name: LazyTensor(name, of.shape, of.dtype, partial(map_array, path, of.offset, of.shape, of.dtype))
+        name: LazyTensor(name, of.shape, of.dtype, partial(FileArray, path, of.offset, of.shape, of.dtype))
         for name, of in header.entries.items()
     }
 
@@ -115,8 +116,11 @@ def _write_file(path: Path, outputs: Sequence[Output], metadata: Mapping[str, st
         end += prod(output.shape) * output.dtype.itemsize
         entry = {"dtype": names[output.name], "shape": list(output.shape), "data_offsets": [places[-1], end]}
         header[output.name] = entry
-    start = _write_header(path, header, end)
+    head = _header_bytes(path, header)
+    start = len(head)
+    allocate(path, start + end)
     with TensorWriter(path) as writer:
+        writer.put(0, head)
         for output, place in zip(ordered, places, strict=True):
             writer.write(start + place, output)
 
@@ -136,20 +140,13 @@ def _type_name(output: Output) -> str:
     return name
 
 
-def _write_header(path: Path, header: Mapping[str, object], size: int) -> int:
-    """Create the file with its header and room for the tensors. Returns where the room begins."""
+def _header_bytes(path: Path, header: Mapping[str, object]) -> bytes:
+    """The header and its length, as they stand before the tensors."""
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % HEADER_ALIGNMENT)
     if len(text) > MAX_HEADER:
         raise RefusedError(f"{path.name}: its header would have {len(text)} bytes, more than {MAX_HEADER}: use shards")
-    start = LENGTH.size + len(text)
-    allocate(path, start + size)
-    try:
-        with path.open("r+b") as file:
-            file.write(LENGTH.pack(len(text)) + text)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-    return start
+    return LENGTH.pack(len(text)) + text
 
 
 def _write_new(path: Path, data: bytes) -> None:
