@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -100,3 +101,18 @@ def assert_same(
         scale = max(1.0, float(np.abs(theirs.astype(float)).max()))
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * scale)
     return path
+
+
+def largest_error(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The largest difference of what was found from what is expected, relative to the largest number of each output.
+
+    Raises ValueError where shapes or dtypes differ, or where what is expected shows nothing."""
+    errors = []
+    for found, expected in pairs:
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"found {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}")
+        largest = np.abs(expected.astype(float)).max()
+        if not np.isfinite(largest) or np.ptp(expected) == 0:
+            raise ValueError("what is expected shows nothing")
+        errors.append(float(np.abs(found.astype(float) - expected).max() / largest))
+    return max(np.inf if np.isnan(error) else error for error in errors)

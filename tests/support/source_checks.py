@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -39,10 +40,24 @@ def loaded(path: Path) -> ModuleType:
 
 
 def run_source(path: Path, model: keras.Model, values: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs of the emitted model."""
-    given = [torch.from_numpy(values[name_of(tensor)]) for tensor in model.inputs]
+    """The outputs of the emitted model of a Keras model."""
+    return run_source_file(path, [values[name_of(tensor)] for tensor in model.inputs])
+
+
+def run_source_file(path: Path, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of an emitted model."""
     with torch.no_grad():
-        outputs = loaded(path).load()(*given)
+        return _arrays(loaded(path).load()(*map(torch.from_numpy, values)))
+
+
+def exported_output(path: Path, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of what ``torch.export`` makes of an emitted model."""
+    given = tuple(map(torch.from_numpy, values))
+    with torch.no_grad():
+        return _arrays(torch.export.export(loaded(path).load(), given).module()(*given))
+
+
+def _arrays(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[np.ndarray]:
     return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
