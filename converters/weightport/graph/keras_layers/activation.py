@@ -6,6 +6,10 @@ from typing import Any
 
 from ..activations import with_defaults
 from ..keras_call import Call, Nested, translates
+from ..operations import Value
+
+_EXCLUDED = -1e9
+"""The score that Keras gives to a masked place (keras/src/layers/activations/softmax.py)."""
 
 
 @translates("Activation")
@@ -48,15 +52,27 @@ def prelu(call: Call) -> Nested:
 @translates("Softmax")
 def softmax(call: Call) -> Nested:
     """Softmax along one axis or several; masked places get no weight."""
+    given = call.argument(1, "mask")
+    mask = given if isinstance(given, Value) else call.mask(call.x)
+    if mask is None:
+        return _softmax(call, call.x)
+    if mask.dtype != "bool":
+        raise call.refused("a mask of numbers is not supported")
+    x = call.add(
+        "where", [mask, call.x, call.number(_EXCLUDED, call.x.dtype)], {}, suffix="counted", dtype=call.x.dtype
+    )
+    return call.add("where", [mask, _softmax(call, x), call.number(0, call.x.dtype)], {}, dtype=call.x.dtype)
+
+
+def _softmax(call: Call, x: Value) -> Value:
+    """Over several axes it is exp(x - log(sum(exp(x))))."""
     axis = call.config.get("axis", -1)
     axes = [axis] if isinstance(axis, int) else list(axis)
-    if len(axes) > 1:
-        raise call.refused(f"softmax over the axes {axes} together is not supported")
-    mask = call.argument(1, "mask")
-    x = call.x
-    if mask is not None:
-        raise call.refused("a mask of a Softmax layer is not supported")
-    return call.add("activation", [x], {"function": "softmax", "axis": axes[0] % x.rank})
+    if len(axes) == 1:
+        return call.add("activation", [x], {"function": "softmax", "axis": axes[0] % x.rank})
+    settings = {"function": "logsumexp", "axes": tuple(sorted(one % x.rank for one in axes)), "keepdims": True}
+    total = call.add("reduce", [x], settings, suffix="total")
+    return call.add("unary", [call.add("subtract", [x, total], {}, suffix="log")], {"function": "exp"})
 
 
 def _function(call: Call, name: str, given: dict[str, Any]) -> Nested:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..keras_call import Call, Nested, translates
 from ..operations import Value
 
@@ -35,8 +33,7 @@ def embedding(call: Call) -> Nested:
         "embedding", [call.x], {}, weights=weights, layout=layout, dtype=call.weights.dtype(weights["embeddings"])
     )
     if call.config.get("mask_zero"):
-        zero = call.add("constant", [], {"value": np.asarray(0, call.x.dtype)}, suffix="zero", dtype=call.x.dtype)
-        call.builder.masks[y.name] = call.add("not_equal", [call.x, zero], {}, suffix="mask")
+        call.builder.masks[y.name] = call.add("not_equal", [call.x, call.number(0, call.x.dtype)], {}, suffix="mask")
     return y
 
 
@@ -46,8 +43,7 @@ def masking(call: Call) -> Nested:
     x = call.x
     mask = call.add("mask_steps", [x], {"value": float(call.config.get("mask_value", 0.0))}, suffix="mask")
     wide = call.add("expand", [mask], {"axes": (x.rank - 1,)}, suffix="wide")
-    zero = call.add("constant", [], {"value": np.asarray(0, x.dtype)}, suffix="zero", dtype=x.dtype)
-    y = call.add("where", [wide, x, zero], {}, dtype=x.dtype)
+    y = call.add("where", [wide, x, call.number(0, x.dtype)], {}, dtype=x.dtype)
     call.builder.masks[y.name] = mask
     return y
 

@@ -8,12 +8,50 @@ from ..keras_call import Call, Nested, translates
 from ..operations import Value
 
 
-@translates("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+@translates("Add", "Subtract", "Average")
 def merge(call: Call) -> Nested:
     """Elementwise; values of fewer axes get new ones after the batch."""
     y = call.add(call.entry.class_name.lower(), aligned(call, call.inputs), {})
     _merge_masks(call, y)
     return y
+
+
+@translates("Multiply")
+def multiply(call: Call) -> Nested:
+    """What is masked counts as one, or as zero where it is masked in every value (layers/merging/multiply.py)."""
+    values = aligned(call, call.inputs)
+    one = call.number(1, values[0].dtype)
+    y = call.add("multiply", [_chosen(call, call.mask(x), x, one) for x in values], {})
+    merged = _merged_mask(call, values)
+    y = _chosen(call, merged, y, call.number(0, y.dtype)) if merged else y
+    _merge_masks(call, y)
+    return y
+
+
+@translates("Maximum", "Minimum")
+def extreme(call: Call) -> Nested:
+    """What is masked in one value is that of the other (layers/merging/base_merge.py, _apply_merge_op_and_or_mask)."""
+    kind = call.entry.class_name.lower()
+    y, *others = aligned(call, call.inputs)
+    if not any(call.mask(x) for x in call.inputs):
+        return call.add(kind, [y, *others], {})
+    mask = call.mask(y)
+    for x in others:
+        own = call.mask(x)
+        counted = _chosen(call, own, x, y)
+        y = call.add(kind, [_chosen(call, mask, y, counted), counted], {})
+        mask = call.add("logical_or", [mask, own], {}, suffix="mask") if mask and own else None
+    _merge_masks(call, y)
+    return y
+
+
+def _chosen(call: Call, mask: Value | None, value: Value, other: Value) -> Value:
+    """The value at the steps that count, the other one elsewhere."""
+    if mask is None:
+        return value
+    axes = tuple(range(mask.rank, value.rank))
+    wide = call.add("expand", [mask], {"axes": axes}, suffix="wide")
+    return call.add("where", [wide, value, other], {}, suffix="counted", dtype=value.dtype)
 
 
 @translates("Concatenate")
@@ -53,13 +91,19 @@ def aligned(call: Call, values: Sequence[Value]) -> list[Value]:
 
 def _merge_masks(call: Call, y: Value) -> None:
     """A step counts where it counts in any value, if all have masks (keras/src/layers/merging/base_merge.py)."""
-    masks = [mask for value in call.inputs if (mask := call.mask(value)) is not None]
-    if len(masks) < len(call.inputs):
-        return
+    merged = _merged_mask(call, call.inputs)
+    if merged is not None:
+        call.builder.masks[y.name] = merged
+
+
+def _merged_mask(call: Call, values: Sequence[Value]) -> Value | None:
+    masks = [mask for value in values if (mask := call.mask(value)) is not None]
+    if len(masks) < len(values):
+        return None
     merged = masks[0]
     for mask in masks[1:]:
         merged = call.add("logical_or", [merged, mask], {}, suffix="mask")
-    call.builder.masks[y.name] = merged
+    return merged
 
 
 def _join_masks(call: Call, y: Value) -> None:

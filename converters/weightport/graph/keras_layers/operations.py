@@ -42,7 +42,7 @@ _UNARY = {
     "Arcsinh": "asinh",
     "Arccosh": "acosh",
     "Arctanh": "atanh",
-    **{name.title().replace("_", ""): name for name in UNARY if "_" not in name},
+    **{name.capitalize(): name for name in UNARY if "_" not in name},
     "LogicalNot": "logical_not",
 }
 _REDUCTIONS = {

@@ -51,6 +51,36 @@ def resizing(call: Call) -> Nested:
     return call.add("resize", [floating(call, call.x)], settings)
 
 
+@translates("CenterCrop")
+def center_crop(call: Call) -> Nested:
+    """The middle of a map; one that is smaller would be stretched."""
+    x, amounts = call.x, [(0, 0)] * call.x.rank
+    for axis, size in zip(_map_axes(call), (call.config["height"], call.config["width"]), strict=True):
+        length = x.shape[axis]
+        if length is None or length < size:
+            raise call.refused(f"a map of {length or 'a free'} size cannot be cropped to {size}")
+        before = (length - size) // 2
+        amounts[axis] = (before, length - size - before)
+    return call.add("crop", [floating(call, x)], {"amounts": tuple(amounts)})
+
+
+def _map_axes(call: Call) -> tuple[int, int]:
+    """Height and width, of one image or of many."""
+    last = call.x.rank - (1 if is_channels_first(call.config) else 2)
+    return last - 1, last
+
+
+@translates(
+    *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"),
+    *("RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur"),
+    *("RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation"),
+    *("RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "Solarization"),
+)
+def augmentation(call: Call) -> Nested:
+    """Pictures are only changed while a model is trained."""
+    return floating(call, call.x)
+
+
 @translates(
     "CategoryEncoding",
     "Discretization",

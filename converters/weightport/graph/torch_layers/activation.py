@@ -86,16 +86,18 @@ def _relu(c: Context, x: str, settings: Mapping[str, Any]) -> Code:
 
 
 def function_of(c: Context, operation: Operation, name: str) -> str:
-    """A function to give to a recurrent layer. Raises RefusedError where it takes more than the value."""
+    """A function to give to a recurrent layer. Raises RefusedError where it gives fewer features than it takes."""
+    if name == "glu":
+        raise RefusedError(f"{operation.layer}: the activation glu halves the features, which no recurrent layer can")
     if name == "relu":
         return "torch.relu"
     if name in ("linear", "hard_sigmoid_0.2"):
         return c.part("functions.identity" if name == "linear" else "functions.hard_sigmoid")
     if name in _FUNCTIONS:
         return _FUNCTIONS[name]
-    if name in ("elu", "gelu") and not any(with_defaults(name, {}).get(key) for key in ("approximate",)):
-        return f"{_F}.{name}"
-    raise RefusedError(f"{operation.layer}: the activation {name} inside a recurrent layer is not supported yet")
+    if name in _ALONG_AN_AXIS:
+        return f"lambda x: x.{_ALONG_AN_AXIS[name]}(-1)"
+    return f"lambda x: {applied(c, name, 'x', with_defaults(name, {}))}"
 
 
 @emits("prelu")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
+from functools import reduce as fold
 
 import numpy as np
 
 from ...errors import RefusedError
 from ..operations import BINARY, Operation
-from ..torch_code import Call, call, quoted
+from ..torch_code import Call, call, is_number, is_simple, number, quoted
 from ..torch_context import Context, natural
 from ..torch_registry import emits
 
@@ -31,7 +33,8 @@ _OPERATORS: Mapping[str, str] = {
     "logical_or": "|",
     "logical_xor": "^",
 }
-_FUNCTIONS = {"maximum": "torch.maximum", "minimum": "torch.minimum"}
+_BOUNDS = {"maximum": "min", "minimum": "max"}
+"""What ``clamp`` calls the number that a value is compared with."""
 _OTHER_UNARY = {"negative": "neg", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh"}
 _DTYPES = {"bool": "torch.bool", "bfloat16": "torch.bfloat16"}
 
@@ -41,15 +44,21 @@ def binary(c: Context, operation: Operation) -> None:
     """Two or more values, elementwise."""
     values, order = c.every(operation)
     kind = operation.kind
-    if kind in _FUNCTIONS:
-        made = values[0]
-        for other in values[1:]:
-            made = f"{_FUNCTIONS[kind]}({made}, {other})"
-        c.put(operation, made, order)
+    if kind in _BOUNDS:
+        c.put(operation, fold(partial(_extreme, kind), values), order)
     elif kind == "average":
         c.put(operation, f"({' + '.join(values)}) / {len(values)}", order)
+    elif kind == "power" and all(map(is_simple, values)):
+        c.put(operation, "**".join(values), order)
     else:
         c.put(operation, f" {_OPERATORS[kind]} ".join(values), order)
+
+
+def _extreme(kind: str, one: str, other: str) -> str:
+    """The larger or the smaller; ``torch.maximum`` takes no number."""
+    if is_number(one):
+        one, other = other, one
+    return f"{one}.clamp({_BOUNDS[kind]}={other})" if is_number(other) else f"torch.{kind}({one}, {other})"
 
 
 @emits("concatenate")
@@ -83,8 +92,7 @@ def dot(c: Context, operation: Operation) -> None:
     left[axes[0]] = right[axes[1]] = "s"
     rest = [letter for letter in (*left[1:], *right[1:]) if letter != "s"]
     equation = f"{''.join(left)},{''.join(right)}->b{''.join(rest)}"
-    made = call("torch.einsum", quoted(equation), one, other)
-    c.put(operation, made if rest else f"{made}.unsqueeze(-1)")
+    c.put(operation, Call("torch.einsum", (quoted(equation), one, other), "" if rest else ".unsqueeze(-1)"))
 
 
 @emits("matmul")
@@ -159,7 +167,7 @@ def constant(c: Context, operation: Operation) -> None:
     """A number, or a tensor of numbers."""
     value = np.asarray(operation.settings["value"])
     if value.ndim == 0:
-        c.hold(operation, repr(value.item()))
+        c.hold(operation, number(value[()]))
     else:
         made = call("torch.tensor", repr(value.tolist()), dtype=torch_dtype(str(value.dtype)))
         c.put(operation, made)
@@ -170,7 +178,7 @@ def fill(c: Context, operation: Operation) -> None:
     """A number everywhere."""
     value = np.asarray(operation.settings["value"])
     dtype = torch_dtype(str(value.dtype))
-    c.put(operation, call("torch.full_like", c.get(operation), repr(value.item()), dtype=dtype))
+    c.put(operation, call("torch.full_like", c.get(operation), number(value[()]), dtype=dtype))
 
 
 @emits("slice")

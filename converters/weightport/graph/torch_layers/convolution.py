@@ -133,7 +133,7 @@ def _flat(amounts: Sequence[tuple[int, int]]) -> tuple[int, ...]:
 
 @emits("conv_transpose")
 def conv_transpose(c: Context, operation: Operation) -> None:
-    """``nn.ConvTranspose2d``; where Keras cuts more at one end than it can, a slice follows."""
+    """``nn.ConvTranspose2d``; where Keras cuts more at the end than at the beginning, the rest follows."""
     settings = operation.settings
     *size, out_channels, in_channels = c.shape_of(operation, "kernel")
     rank = len(size)
@@ -144,30 +144,25 @@ def conv_transpose(c: Context, operation: Operation) -> None:
     stride, dilation = settings["strides"], settings["dilation"]
     window = zip(size, stride, dilation, [settings["padding"]] * rank, added, strict=True)
     cuts = [transposed_cut(*one) for one in window]
-    own = [(max(before, 0), max(before, 0) - after) for before, after in cuts]
-    fits = all(
-        before >= 0 and 0 <= more < max(s, d) for (before, more), s, d in zip(own, stride, dilation, strict=True)
-    )
-    padding, output_padding = ([b for b, _ in own], [m for _, m in own]) if fits else ([0] * rank, [0] * rank)
     made = call(
         f"nn.ConvTranspose{rank}d",
         in_channels,
         out_channels,
         one_or_many(size),
         stride=unless(one_or_many(stride), 1),
-        padding=unless(one_or_many(padding), 0),
-        output_padding=unless(one_or_many(output_padding), 0),
+        padding=unless(one_or_many([before for before, _ in cuts]), 0),
+        output_padding=unless(one_or_many([max(0, before - after) for before, after in cuts]), 0),
         dilation=unless(one_or_many(dilation), 1),
         bias=None if "bias" in weights else False,
     )
     order = conv_order(operation, c.value(operation).rank)
     kept = c.kept(order)
     y = c.run(c.layer(operation, made, weights), c.get(operation, order=kept), order)
-    if not fits:
+    more = [(0, min(0, before - after)) for before, after in cuts]
+    if any(end for _, end in more):
         variable = c.target(operation)
         c.line(variable, y)
-        around = [(-before, -after) for before, after in cuts]
-        y = call("nn.functional.pad", variable, _flat(around if kept == order else [*around, (0, 0)]))
+        y = call("nn.functional.pad", variable, _flat(more if kept == order else [*more, (0, 0)]))
     c.put(operation, y, kept)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...checkpoint import Array, Output
 from ..operations import Operation
-from ..torch_code import call, quoted
-from ..torch_context import Context, Order, rearranged
+from ..torch_code import call, number, quoted
+from ..torch_context import Context, Made, Order, rearranged
 from ..torch_registry import emits
 
 
@@ -67,35 +69,41 @@ def prescale(c: Context, operation: Operation) -> None:
 @emits("affine")
 def affine(c: Context, operation: Operation) -> None:
     """``x * scale + offset``."""
-    scale, offset = operation.settings["scale"], operation.settings["offset"]
-    is_number = all(isinstance(value, int | float) for value in (scale, offset))
+    scale, offset = (np.asarray(operation.settings[key], np.float32) for key in ("scale", "offset"))
+    is_number = not scale.ndim and not offset.ndim
     order = c.order(operation) if is_number else None
-    x = c.get(operation, order=order)
-    scaled = x if is_number and scale == 1 else f"{x} * {_numbers(scale)}"
-    c.put(operation, scaled if is_number and offset == 0 else f"{scaled} + {_numbers(offset)}", order)
+    y = c.get(operation, order=order)
+    y = f"{y} * {_numbers(c, operation, 'scale', scale)}" if np.any(scale != 1) else y
+    y = f"{y} + {_numbers(c, operation, 'offset', offset)}" if np.any(offset != 0) else y
+    c.put(operation, y, order)
 
 
 @emits("standardize")
 def standardize(c: Context, operation: Operation) -> None:
-    """``(x - mean) / sqrt(variance)``, or back."""
-    x, axes = c.get(operation), operation.settings["axes"]
-    mean, variance = (_statistic(c, operation, name, axes) for name in ("mean", "variance"))
-    deviation = c.beside("deviation")
-    c.line(deviation, f"{variance}.sqrt().clamp(min=1e-7)")
+    """``(x - mean) / deviation``, or back."""
+    x = c.get(operation)
+    mean = _statistic(c, operation, "mean", "mean", lambda array: array)
+    deviation = _statistic(c, operation, "variance", "deviation", lambda array: np.maximum(np.sqrt(array), 1e-7))
     inverse = operation.settings["invert"]
     c.put(operation, f"{x} * {deviation} + {mean}" if inverse else f"({x} - {mean}) / {deviation}")
 
 
-def _statistic(c: Context, operation: Operation, name: str, axes: tuple[int, ...]) -> str:
-    """A parameter or a number, which broadcasts against the value."""
-    rank = c.value(operation).rank
-    shape = tuple(c.value(operation).shape[axis] or 1 if axis in axes else 1 for axis in range(rank))
-    if name in operation.weights:
-        return c.parameter(operation, name, c.stored(operation, name, lambda array: array.reshape(shape)))
-    values = np.asarray(operation.settings[name], np.float64)
-    return f"torch.tensor({values.tolist()})" if values.size == 1 else f"torch.tensor({values.tolist()}).reshape{shape}"
+def _statistic(c: Context, operation: Operation, key: str, suffix: str, made: Callable[[Array], Array]) -> str:
+    """A parameter or a number, made of what is known, which broadcasts against the value."""
+    value, axes = c.value(operation), operation.settings["axes"]
+    shape = [value.shape[axis] or 1 if axis in axes else 1 for axis in range(min(axes, default=0), value.rank)]
+
+    def arranged(array: Array) -> Array:
+        return made(array).astype(np.float32).reshape(shape)
+
+    if key in operation.weights:
+        return c.parameter(operation, suffix, c.stored(operation, key, arranged))
+    given = np.asarray(operation.settings[key], np.float32)
+    return _numbers(c, operation, suffix, made(given) if given.size == 1 else arranged(given))
 
 
-def _numbers(value: object) -> str:
-    """A number, or numbers as a tensor."""
-    return f"torch.tensor({np.asarray(value).tolist()})" if isinstance(value, np.ndarray) else repr(value)
+def _numbers(c: Context, operation: Operation, suffix: str, array: Array) -> str:
+    """A number, or numbers as a parameter."""
+    if array.size == 1:
+        return number(array.reshape(())[()])
+    return c.parameter(operation, suffix, Made(suffix, array.shape, array.dtype, lambda: array))

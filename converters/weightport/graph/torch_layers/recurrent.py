@@ -6,15 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...checkpoint import Array, Output
-from ...errors import RefusedError
+from ...checkpoint import Output
 from ..operations import Operation
-from ..sizes import padding_amounts
 from ..torch_code import Call, Code, call
-from ..torch_context import Context, Order, rearranged
+from ..torch_context import Context, rearranged
 from ..torch_registry import emits
 from .activation import function_of
-from .convolution import one_or_many, unless
 
 _OWN = {"lstm": "nn.LSTM", "gru": "nn.GRU", "rnn": "nn.RNN"}
 _PARTS = {"lstm": "lstm.LSTM", "gru": "gru.GRU", "rnn": "rnn.RNN"}
@@ -201,13 +198,13 @@ def _part(c: Context, operation: Operation, side: str, weights: Mapping[str, Out
         weight.shape[1],
         settings["units"],
         bias=None if any(name.startswith("bias") for name in weights) else False,
-        **_activations(c, operation),
+        **unusual_activations(c, operation),
         zero_output_for_mask=True if settings["zero_output_for_mask"] else None,
     )
     return c.layer(operation, made, weights, suffix=side)
 
 
-def _activations(c: Context, operation: Operation) -> dict[str, str]:
+def unusual_activations(c: Context, operation: Operation) -> dict[str, str]:
     """The functions that are not the usual ones."""
     settings = operation.settings
     return {
@@ -237,66 +234,3 @@ def _part_weights(c: Context, operation: Operation) -> dict[str, dict[str, Outpu
         }
         for side, prefix in sides.items()
     }
-
-
-@emits("conv_lstm")
-def conv_lstm(c: Context, operation: Operation) -> None:
-    """Frames with the channels first; the state's convolution keeps its size."""
-    settings, value = operation.settings, c.value(operation)
-    if any(operation.inputs[1:]):
-        raise RefusedError(f"{operation.layer}: initial states and masks of a ConvLSTM are not supported yet")
-    rank, shape = value.rank - 3, value.shape
-    size, stride, dilation = c.shape_of(operation, "kernel")[:rank], settings["strides"], settings["dilation"]
-    first = settings["channels_first"]
-    lengths = shape[3:] if first else shape[2:-1]
-    windows = list(zip(lengths, size, stride, dilation, strict=True))
-    pads = [padding_amounts(*window, settings["padding"]) for window in windows]
-    own_size = c.shape_of(operation, "recurrent_kernel")[:rank]
-    own_pads = [((k - 1) // 2, (k - 1) - (k - 1) // 2) for k in own_size]
-    if any(pad is None for pad in pads):
-        raise RefusedError(f"{operation.layer}: frames of a free size are not supported with strides")
-    units, channels = settings["units"], c.shape_of(operation, "kernel")[-2]
-    convs = [
-        call(
-            f"nn.Conv{rank}d",
-            channels,
-            4 * units,
-            one_or_many(size),
-            stride=unless(one_or_many(stride), 1),
-            dilation=unless(one_or_many(dilation), 1),
-            bias=None if "bias" in operation.weights else False,
-        ),
-        call(f"nn.Conv{rank}d", units, 4 * units, one_or_many(own_size), bias=False),
-    ]
-    made = call(
-        c.part("conv_lstm.ConvLSTM"),
-        *convs,
-        pad=unless(tuple(a for pair in reversed(pads) for a in pair or ()), (0,) * 2 * rank),
-        recurrent_pad=unless(tuple(a for pair in reversed(own_pads) for a in pair), (0,) * 2 * rank),
-        **_activations(c, operation),
-    )
-    weights: dict[str, Output] = {
-        "conv.weight": c.stored(operation, "kernel", _filters),
-        "recurrent.weight": c.stored(operation, "recurrent_kernel", _filters),
-    }
-    if "bias" in operation.weights:
-        weights["conv.bias"] = c.stored(operation, "bias")
-    frames: Order = (0, 1, 2, *range(3, value.rank)) if first else (0, 1, value.rank - 1, *range(2, value.rank - 1))
-    layer = c.layer(operation, made, weights)
-    y = c.target(operation)
-    used = [index for index, one in enumerate(operation.outputs[1:], 1) if c.is_used(one.name)]
-    states = c.beside("states") if used else "_"
-    c.line(f"{y}, {states}", call(layer, c.get(operation, order=frames)))
-    one_frame = tuple(axis - 1 if axis else 0 for axis in frames if axis != 1)
-    if settings["return_sequences"]:
-        c.keep(operation, y, frames)
-    else:
-        c.line(y, f"{y}[:, -1]")
-        c.keep(operation, y, one_frame)
-    for index in used:
-        c.hold(operation, f"{states}[{index - 1}]", one_frame, index)
-
-
-def _filters(kernel: Array) -> Array:
-    """From ``(..., in, out)`` to ``(out, in, ...)``."""
-    return np.moveaxis(kernel, (-1, -2), (0, 1))

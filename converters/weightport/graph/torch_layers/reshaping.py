@@ -189,8 +189,11 @@ def flip(c: Context, operation: Operation) -> None:
 @emits("split")
 def split(c: Context, operation: Operation) -> None:
     """Parts along an axis, as views."""
-    settings = operation.settings
-    x, start = c.get(operation), 0
-    for index, size in enumerate(settings["sizes"]):
-        c.put(operation, f"{x}.narrow({settings['axis']}, {start}, {size})", index=index)
-        start += size
+    axis, sizes = operation.settings["axis"], operation.settings["sizes"]
+    x, names = c.get(operation), []
+    for index, value in enumerate(operation.outputs):
+        names.append(c.target(operation, index) if c.is_used(value.name) else "_")
+        c.hold(operation, names[-1], index=index)
+    if len(set(sizes)) == 1:
+        sizes = sizes[0]
+    c.line(", ".join(names) if len(names) > 1 else f"({names[0]},)", call(f"{x}.split", sizes, dim=axis or None))

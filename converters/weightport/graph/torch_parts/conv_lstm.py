@@ -36,12 +36,13 @@ class ConvLSTM(nn.Module):
         self.activation = activation
         self.recurrent_activation = recurrent_activation
 
-    def forward(self, x: Tensor) -> tuple[Tensor, States]:
+    def forward(self, x: Tensor, states: States | None = None) -> tuple[Tensor, States]:
         """The outputs (batch, time, channels, ...) and the last states."""
         frames = nn.functional.pad(x.flatten(0, 1), self.pad)
         inputs = self.conv(frames).unflatten(0, x.shape[:2])
         zeros = torch.zeros_like(inputs[:, 0].chunk(4, dim=1)[0])
-        return run_steps(self.step, inputs, (zeros, zeros), None)
+        states = (zeros, zeros) if states is None else states
+        return run_steps(self.step, inputs, states, None)
 
     def step(self, x: Tensor, states: States) -> States:
         """One frame: the states h and c after it."""
