@@ -8,33 +8,19 @@ import pytest
 from keras import layers
 
 import weightport as wp
-from graph_checks import assert_same, name_of, randomise, to_onnx
-from graph_layers import CONVOLUTIONS, OTHERS
-
-
-def side_by_side(cases, shape):
-    inputs = keras.Input(shape)
-    return randomise(keras.Model(inputs, [renamed(case, index)(inputs) for index, case in enumerate(cases)]))
-
-
-def renamed(case, index):
-    """The layer anew under a name that no other has: the names that Keras counts begin again in every session."""
-    return type(case).from_config({**case.get_config(), "name": f"case_{index}"}) if is_layer(case) else case
+from graph_checks import assert_same, randomise, to_onnx
+from graph_layers import CONVOLUTIONS, OTHERS, numbers, side_by_side
 
 
 def is_layer(case):
     return isinstance(case, layers.Layer)
 
 
-def values_of(model, shape):
-    return {name_of(model.inputs[0]): np.random.default_rng(2).normal(size=(3, *shape)).astype("float32")}
-
-
 @pytest.mark.parametrize("name", [*CONVOLUTIONS, *OTHERS])
 def test_layers_compute_what_keras_does(name, tmp_path) -> None:
     shape, cases = {**CONVOLUTIONS, **OTHERS}[name]
     model = side_by_side(cases, shape)
-    assert_same(model, tmp_path, values_of(model, shape))
+    assert_same(model, tmp_path, numbers(shape))
 
 
 @pytest.mark.parametrize("name", ["conv1d", "conv2d", "separable1d", "transposed1d", "pool2d"])
@@ -43,7 +29,7 @@ def test_layers_take_maps_of_any_size(name, tmp_path) -> None:
     known = [case for case in cases if not smaller_than_its_strides(case)]
     assert len(known) >= len(cases) - 6
     model = side_by_side(known, (None, *shape[1:]))
-    assert_same(model, tmp_path, values_of(model, shape))
+    assert_same(model, tmp_path, numbers(shape))
 
 
 def smaller_than_its_strides(case):
@@ -57,14 +43,14 @@ def smaller_than_its_strides(case):
 def test_every_opset_is_one_that_onnx_runtime_runs(opset, tmp_path) -> None:
     shape, cases = OTHERS["maps"]
     model = side_by_side([case for case in cases if is_layer(case)], shape)
-    assert_same(model, tmp_path, values_of(model, shape), opset=opset)
+    assert_same(model, tmp_path, numbers(shape), opset=opset)
 
 
 def test_bicubic_interpolation_is_as_near_as_tensorflow_computes_it(tmp_path) -> None:
     """TensorFlow looks its cubic weights up in a table of 1,024 places."""
     cases = [layers.UpSampling2D((3, 2), interpolation="bicubic"), layers.Resizing(8, 9, interpolation="bicubic")]
     model = side_by_side(cases, (6, 5, 4))
-    assert_same(model, tmp_path, values_of(model, (6, 5, 4)), tolerance=1e-3)
+    assert_same(model, tmp_path, numbers((6, 5, 4)), tolerance=1e-3)
 
 
 def test_channels_stay_first_between_convolutions(tmp_path) -> None:
@@ -76,7 +62,7 @@ def test_channels_stay_first_between_convolutions(tmp_path) -> None:
     model = randomise(keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.Dropout(0.5)(x))))
     import onnx
 
-    path = assert_same(model, tmp_path, values_of(model, (16, 16, 3)))
+    path = assert_same(model, tmp_path, numbers((16, 16, 3)))
     assert [node.op_type for node in onnx.load(path).graph.node].count("Transpose") == 1
 
 

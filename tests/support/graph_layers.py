@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -11,6 +11,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from keras import layers
+
+from graph_checks import randomise
 
 Case = Callable[[Any], Any]
 WINDOWS = ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3))
@@ -50,6 +52,24 @@ def pools(rank: int) -> Iterator[Case]:
                 yield pool(size, strides=stride, padding=padding)
         for keepdims in (False, True):
             yield getattr(layers, f"Global{function}Pooling{rank}D")(keepdims=keepdims)
+
+
+def side_by_side(cases: Sequence[Case], shape: Sequence[int | None]) -> keras.Model:
+    """A model of all the cases on one input."""
+    inputs = keras.Input(shape, name="x")
+    return randomise(keras.Model(inputs, [renamed(case, index)(inputs) for index, case in enumerate(cases)]))
+
+
+def renamed(case: Case, index: int) -> Case:
+    """The layer anew under a name that no other has: the names that Keras counts begin again in every session."""
+    if not isinstance(case, layers.Layer):
+        return case
+    return type(case).from_config({**case.get_config(), "name": f"case_{index}"})
+
+
+def numbers(shape: Sequence[int]) -> dict[str, np.ndarray]:
+    """Three samples of that shape for the model's input."""
+    return {"x": np.random.default_rng(2).normal(size=(3, *shape)).astype("float32")}
 
 
 def dense(x: Any) -> Any:
