@@ -40,7 +40,8 @@ output. The others stand on their *source*. Any two layouts of one kind translat
 wp.translate(tensors, "keras1.lstm", "mlx.lstm")
 ```
 
-Axes are written as in einops: `( )` is a flattened group, its first axis slowest; `+` means one after the other.
+Axes are written as in einops: `( )` is a flattened group, its first axis slowest; `+` means one after the other,
+`-` from the end to the start.
 `weightport explain keras.lstm onnx.lstm` draws any way between two of them.
 """
 

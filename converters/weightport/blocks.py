@@ -120,13 +120,25 @@ def _located(
     position: tuple[Sequence[int], int],
 ) -> Block:
     strides, offset = position
-    block = locate(piece.dimensions, sizes, indices, strides, offset)
+    block = _turned_round(locate(piece.dimensions, sizes, indices, strides, offset), piece.part.turned)
     single = {axis for axis, size, _ in block.axes if size == 1 and is_one_of(axis, kind.broadcast)}
     if single:
         block = Block(block.offset, tuple(entry for entry in block.axes if entry[0] not in single))
     if not piece.part.memory:
         return block
     return Block(block.offset, block.axes, tuple((axis, sizes[axis]) for axis in piece.part.memory))
+
+
+def _turned_round(block: Block, turned: Sequence[str]) -> Block:
+    """The block with these axes walked from their end to their start."""
+    if not turned or not block.size:
+        return block
+    offset, axes = block.offset, []
+    for name, size, stride in block.axes:
+        is_turned = is_one_of(name, turned)
+        offset += (size - 1) * stride if is_turned else 0
+        axes.append((name, size, -stride if is_turned else stride))
+    return Block(offset, tuple(axes), block.regroup)
 
 
 def _replaced(axes: Sequence[str], place: Place, axis: str, label: Label) -> Place:

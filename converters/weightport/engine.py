@@ -82,9 +82,10 @@ def strided(array: Array, block: Block, axes: Sequence[str] | None = None) -> Ar
 def _rows(array: Array, block: Block) -> Array:
     """The block as it lies in the array, as a view."""
     order = [(size, stride) for _, size, stride in block.axes]
-    last = block.offset + sum((size - 1) * stride for size, stride in order)
-    if block.size and not 0 <= block.offset <= last < array.size:
-        raise ValueError(f"a block ends at element {last} of an array of {array.size}")
+    reach = [(size - 1) * stride for size, stride in order]
+    first, last = (block.offset + sum(way for way in reach if (way > 0) == forward) for forward in (False, True))
+    if block.size and not 0 <= first <= last < array.size:
+        raise ValueError(f"a block reaches from element {first} to {last} of an array of {array.size}")
     flat = array.reshape(-1)[block.offset if block.size else 0 :].view(_bits(array.dtype))
     strides = tuple(stride * array.itemsize for _, stride in order)
     strided_bits = as_strided(flat, shape=tuple(size for size, _ in order), strides=strides)
@@ -199,7 +200,11 @@ def _bits(dtype: DType) -> DType:
 
 def _same_order(source: Array, target: Array) -> bool:
     """Whether the axis with the smallest stride is the same on both sides."""
-    return int(np.argmin(source.strides)) == int(np.argmin(target.strides))
+    return _fastest(source) == _fastest(target)
+
+
+def _fastest(array: Array) -> int:
+    return int(np.argmin(np.abs(array.strides)))
 
 
 def _copy_tiles(source: Array, target: Array) -> None:
@@ -207,7 +212,7 @@ def _copy_tiles(source: Array, target: Array) -> None:
 
     The buffer's rows are longer than a tile's by PAD: rows that are a power of two apart would all fall into the same
     few sets of the cache. Figures of the variants: ``tests/benchmarks/copies.py``."""
-    fast = int(np.argmin(target.strides)), int(np.argmin(source.strides))
+    fast = _fastest(target), _fastest(source)
     source, target = (np.moveaxis(array, fast, (-2, -1)) for array in (source, target))
     *leading, rows, columns = source.shape
     height, width = _tile(prod(leading), rows, columns)
@@ -223,7 +228,7 @@ def _copy_tiles(source: Array, target: Array) -> None:
 
 def _buffer_like(source: Array, shape: Sequence[int]) -> Array:
     """An uninitialised array whose axes lie in memory as the source's do, its rows padded where they are long."""
-    order = sorted(range(source.ndim), key=lambda axis: -source.strides[axis])
+    order = sorted(range(source.ndim), key=lambda axis: -abs(source.strides[axis]))
     lengths = [shape[axis] for axis in order]
     padded = [*lengths[:-1], lengths[-1] + (PAD if lengths[-1] >= LONG_ROW else 0)]
     buffer = np.empty(padded, source.dtype)[..., : lengths[-1]]

@@ -224,6 +224,7 @@ def _run(kind: Kind, table: Table, each: tuple[str, ...]) -> tuple[Run, int]:
             partial=MappingProxyType(partial),
             first=MappingProxyType({axis: index for axis, (index, open_end) in counted.items() if open_end}),
             memory=tuple(table.text("memory").split()) if "memory" in table.values else (),
+            turned=axes.turned,
         )
         for role, dimensions in zip(roles, axes.parts, strict=True)
     )
@@ -284,6 +285,9 @@ def _check_axes(kind: Kind, part: PartLayout, outside: Sequence[str], table: Tab
     for axis in kind.labelled_axes(part.role):
         if axis not in given and not _may_be_absent(kind, part.role, axis):
             raise table.fail("axes", f"{part.role} needs the axis {axis!r}: inside the tensor, in its name or fixed")
+    labelled = [axis for axis in part.turned if kind.is_labelled(axis)]
+    if labelled:
+        raise table.fail("axes", f"{labelled[0]!r} has labels, whose order is given, and cannot be turned round")
     own = [axis for axis in inside if not kind.is_labelled(axis)]
     if part.memory and sorted(part.memory) != sorted(own):
         raise table.fail("memory", f"must have the axes {', '.join(own)}, found {' '.join(part.memory)!r}")

@@ -25,7 +25,8 @@ class PartLayout:
 
     ``fixed`` gives the place on axes that the part has one place of; ``partial`` the labels, in order, on axes that
     it has some labels of; ``first`` the first index on counted axes that it has from there on. ``memory``, where it
-    is not empty, are the axes that each block's elements have when they are read row by row.
+    is not empty, are the axes that each block's elements have when they are read row by row. ``turned`` are the axes
+    that are stored from their end to their start.
     """
 
     role: str
@@ -35,6 +36,7 @@ class PartLayout:
     partial: Mapping[str, tuple[str, ...]]
     first: Mapping[str, int]
     memory: tuple[str, ...] = ()
+    turned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 The notation is einops' own: names, ``( )`` for a group flattened in row-major order, ``1`` for a singleton, ``...``
 for any number of axes (``...state`` for any number of others); and ``(a + b)`` for parts that follow one another along
-one dimension. An axis that stands in dimensions that follow one another is spread over them, the first one slowest:
-``in unit unit`` is an ``in unit`` whose second dimension is written as two.
+one dimension. ``-`` before an axis says that it is stored from its end to its start. An axis that stands in dimensions
+that follow one another is spread over them, the first one slowest: ``in unit unit`` is an ``in unit`` whose second
+dimension is written as two.
 Syntax and arithmetic only: this module knows no kinds, no frameworks and no arrays.
 """
 
@@ -20,7 +21,8 @@ from .errors import LayoutError
 
 SPATIAL = "..."
 SHARE = "/"  # unit/0 and unit/1 are what two dimensions have of the axis unit
-_TOKEN = re.compile(r"\s*(\.\.\.[a-z]*|[A-Za-z_][A-Za-z0-9_]*|[1()+])")
+REVERSED = "-"
+_TOKEN = re.compile(r"\s*(-?\.\.\.[a-z]*|-?[A-Za-z_][A-Za-z0-9_]*|[1()+])")
 
 Group = tuple[str, ...]
 """Axes flattened into one dimension in row-major order, the first one slowest; none at all is the singleton ``1``."""
@@ -30,10 +32,12 @@ Dimensions = tuple[Group, ...]
 
 @dataclass(frozen=True)
 class Axes:
-    """Parsed text: the dimensions of each part, and the dimension along which the parts follow one another."""
+    """Parsed text: the dimensions of each part, the dimension along which the parts follow one another, and the axes
+    that are stored from their end to their start."""
 
     parts: tuple[Dimensions, ...]
     along: int = 0
+    turned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def parse_axes(text: str) -> Axes:
         twice = _stand_twice(axis_names(part))
         if twice:
             raise LayoutError(f"axes {text!r}: {', '.join(twice)} stands twice")
-    return Axes(parts, choices[0] if choices else 0)
+    turned = tuple(token.removeprefix(REVERSED) for token in _tokens(text) if token.startswith(REVERSED))
+    return Axes(parts, choices[0] if choices else 0, turned)
 
 
 def _spread(dimensions: Dimensions) -> Dimensions:
@@ -204,7 +209,7 @@ def contiguous_strides(shape: Sequence[int]) -> list[int]:
 
 def _dimensions(text: str) -> Iterator[tuple[Group, ...]]:
     """Every dimension as its alternatives: one group, or the parts of a concatenation."""
-    tokens = _tokens(text)
+    tokens = [token.removeprefix(REVERSED) for token in _tokens(text)]
     position = 0
     while position < len(tokens):
         token = tokens[position]

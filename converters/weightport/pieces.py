@@ -58,9 +58,11 @@ class Piece:
 
 
 def can_be_cut(move: Move) -> bool:
-    """Whether a move reads one block as it lies. One that fills with a constant, computes from several blocks or
-    regroups rows stays whole."""
-    return len(move.sources) == 1 and not move.target.regroup and not move.sources[0].block.regroup
+    """Whether a move reads one block as it lies. One that fills with a constant, computes from several blocks, regroups
+    rows or reads from the end to the start stays whole."""
+    if len(move.sources) != 1 or move.target.regroup or move.sources[0].block.regroup:
+        return False
+    return all(stride >= 0 for _, _, stride in move.sources[0].block.axes)
 
 
 def pieces(moves: Sequence[Move], itemsize: int) -> list[Piece]:
@@ -104,7 +106,7 @@ def _quality(move: Move, steps: Mapping[str, int], limit: int, axis: tuple[str, 
     name, _, stride = axis
     if move.target.size <= limit:  # what remains to be cut away is gaps
         return 1.0, stride
-    in_target = next(step for other, _, step in move.target.axes if other == name)
+    in_target = next(abs(step) for other, _, step in move.target.axes if other == name)
     return min(stride * steps[name] / SOURCE_RUN, in_target * steps[name] / TARGET_RUN, 1.0), stride
 
 

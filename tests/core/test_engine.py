@@ -248,12 +248,47 @@ def test_a_requirement_that_does_not_hold_is_refused_with_its_reason(value: floa
     assert caught.value.problems == ("ours (in): the target has no place for it",)
 
 
+# Axes that are walked from their end to their start.
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (1, 3, 2, 2), (40, 30, 50, 60)], ids=str)
+@pytest.mark.parametrize("backwards", ["source", "target", "both"])
+def test_a_kernel_is_turned_round_bit_for_bit(shape: tuple[int, ...], backwards: str, random_bits: Any) -> None:
+    """As NumPy's flip over the first two axes, with the others turned, in pieces and in tiles, too."""
+    stored = random_bits(shape, "float32")
+    h, w, i, o = shape
+
+    def block(plain: Block, turned: bool) -> Block:
+        if not turned:
+            return plain
+        offset = sum((size - 1) * step for name, size, step in plain.axes if name in "hw")
+        return Block(offset, tuple((name, size, -step if name in "hw" else step) for name, size, step in plain.axes))
+
+    source = Block(0, (("h", h, w * i * o), ("w", w, i * o), ("i", i, o), ("o", o, 1)))
+    target = Block(0, (("o", o, i * h * w), ("i", i, h * w), ("h", h, w), ("w", w, 1)))
+    move = Move(
+        "weight",
+        block(target, backwards in ("target", "both")),
+        (SourceBlock("in", block(source, backwards in ("source", "both"))),),
+    )
+    memory = np.empty((o, i, h, w), np.float32)
+    execute(TensorPlan("out", memory.shape, memory.dtype, (move,)), {"in": stored}.__getitem__, memory)
+    expected = (stored if backwards == "both" else stored[::-1, ::-1]).transpose(3, 2, 0, 1)
+    assert memory.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+def test_a_turned_block_outside_its_array_is_never_touched() -> None:
+    for turned in (Block(1, (("a", 3, -1),)), Block(4, (("a", 2, -1),))):
+        with pytest.raises(ValueError, match="a block reaches from element"):
+            strided(np.zeros(4), turned)
+
+
 # Misuse by our own code is an error, not a crash.
 
 
 def test_a_block_outside_its_array_is_never_touched() -> None:
     for block in (Block(3, (("a", 2, 1),)), Block(0, (("a", 3, 2),)), Block(-1, (("a", 1, 1),))):
-        with pytest.raises(ValueError, match="a block ends at element"):
+        with pytest.raises(ValueError, match="a block reaches from element"):
             strided(np.zeros(4), block)
 
 

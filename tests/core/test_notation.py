@@ -40,6 +40,21 @@ def test_text_to_dimensions(text: str, parts: object, along: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "plain", "turned"),
+    [
+        ("-... in out", "... in out", ("...",)),
+        ("(in -unit) - hidden", "(in unit) hidden", ("unit", "hidden")),
+    ],
+)
+def test_a_minus_says_that_an_axis_is_stored_from_its_end(text: str, plain: str, turned: tuple[str, ...]) -> None:
+    if "- " in text:
+        with pytest.raises(LayoutError, match="cannot read '- hidden'"):
+            parse_axes(text)
+        text = text.replace("- ", "-")
+    assert parse_axes(text) == Axes(parse_axes(plain).parts, turned=turned)
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("in (gate unit", "a bracket is not closed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import Any
@@ -86,9 +87,9 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
         yield "gates interleaved", {**entry, "axes": entry["axes"].replace("(gate unit)", "(unit gate)")}
     elif "(unit gate)" in entry["axes"]:
         yield "gates in blocks", {**entry, "axes": entry["axes"].replace("(unit gate)", "(gate unit)")}
-    if entry["axes"] in {"... in out", "out in ..."}:
+    if entry["axes"] in {"... in out", "-... in out", "out in ..."}:
         yield "turned", {**entry, "axes": entry["axes"].replace("in out", "out in").replace("out in ...", "in out ...")}
-    if entry["axes"] in {"... out in", "in out ..."}:
+    if entry["axes"] in {"... out in", "-... out in", "in out ..."}:
         yield "turned", {**entry, "axes": entry["axes"].replace("out in", "in out").replace("in out ...", "out in ...")}
     for one, other in (
         ("in", "unit"),
@@ -101,6 +102,10 @@ def entry_mutants(entry: Table, summed_only: bool) -> Iterator[tuple[str, Table]
         if entry["axes"].split() in ([one, other], [other, one]):
             yield "turned", {**entry, "axes": " ".join(reversed(entry["axes"].split()))}
     yield from turned_heads(entry)
+    if "..." in entry["axes"].split() and entry["role"] != "slope":  # of one place, where it is shared
+        yield "from end to start", {**entry, "axes": re.sub(r"(?<!\S)\.\.\.(?!\S)", "-...", entry["axes"])}
+    if "-..." in entry["axes"]:
+        yield "from start to end", {**entry, "axes": entry["axes"].replace("-...", "...")}
     if "memory" in entry:
         yield "plain rows", {key: value for key, value in entry.items() if key != "memory"}
     if "side" in entry and isinstance(entry["side"], str) and not summed_only:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from ..checkpoint import Layer
+from ..checkpoint import Layer, Setting
 from ..errors import LayoutError, UnknownSizeError
 from ..families import tensors_named
 from ..layouts import Layout, layouts_of, naming_of
@@ -30,11 +30,13 @@ _MOST_PARTS = 6
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors below the module ``path`` that may be one layer of a layout: their names there, and in the checkpoint."""
+    """Tensors below the module ``path`` that may be one layer of a layout: their names there, and in the checkpoint.
+    ``settings`` are those that the tensors alone force."""
 
     layout: Layout
     path: Path
     tensors: Mapping[str, str]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def members(self) -> frozenset[str]:
@@ -80,8 +82,9 @@ def _claims(
     """Sets of tensors that are a layer, with all that each of them may be; no two sets share a tensor."""
     alike: dict[frozenset[str], list[Group]] = {}
     for group in _groups(framework, paths):
-        if _fits(group, shapes):
-            alike.setdefault(group.members, []).append(group)
+        settings = next((own for own in _forms(group.layout) if _fits(group, shapes, own)), None)
+        if settings is not None:
+            alike.setdefault(group.members, []).append(replace(group, settings=settings))
     taken: set[str] = set()
     for members in sorted(alike, key=lambda members: -len(members)):
         if not members & taken:
@@ -113,12 +116,19 @@ def _tables_with(framework: str, local: str) -> tuple[str, ...]:
     return tuple(layout.name for layout in layouts_of(framework).values() if tensors_named(layout, local))
 
 
-def _fits(group: Group, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def _forms(layout: Layout) -> Iterator[dict[str, Setting]]:
+    """Settings under which the layout has other tensors, as any of which a group may be complete; none at first."""
+    yield {}
+    for name in dict.fromkeys(name for tensor in layout.tensors for name in tensor.when):
+        yield from ({name: value} for value in layout.settings.get(name, ()))
+
+
+def _fits(group: Group, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Setting]) -> bool:
     """Whether the layout explains these tensors; a size that only the other side of a conversion tells may be open.
 
     What moves over no axis of space is no convolution."""
     try:
-        view = view_of(group.layout, {local: shapes[name] for local, name in group.tensors.items()})
+        view = view_of(group.layout, {local: shapes[name] for local, name in group.tensors.items()}, settings)
     except UnknownSizeError:
         return True
     except LayoutError:
@@ -129,12 +139,14 @@ def _fits(group: Group, shapes: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _layer(groups: Sequence[Group]) -> Layer | str:
-    """The layer that a set of tensors is: of several kinds where neither names nor shapes tell, or why it is none."""
-    told = [group for group in groups if group.is_called_so] or list(groups)
-    outermost = min(len(group.path) for group in told)
-    kinds = {group.layout.kind.name for group in told}
-    if len(kinds) == 1 or any(group.is_called_so for group in told):
-        told = [group for group in told if len(group.path) == outermost]
+    """The layer that a set of tensors is: of several kinds where neither names nor shapes tell, or why it is none.
+
+    The outermost module decides: that one of its own is called ``linear`` does not tell a dense layer from a cell."""
+    outermost = min(len(group.path) for group in groups)
+    outer = [group for group in groups if len(group.path) == outermost]
+    told = [group for group in outer if group.is_called_so]
+    if not told:
+        told = outer if len({group.layout.kind.name for group in groups}) == 1 else list(groups)
     first = told[0]
     if len(told) == 1:
         return _named(first, (first.layout.kind.name,), "" if first.is_usual else first.layout.name)
@@ -145,4 +157,4 @@ def _layer(groups: Sequence[Group]) -> Layer | str:
 
 
 def _named(group: Group, kinds: tuple[str, ...], layout: str) -> Layer:
-    return Layer(".".join(group.path), kinds, group.tensors, layout=layout)
+    return Layer(".".join(group.path), kinds, group.tensors, group.settings, layout=layout)

@@ -35,6 +35,7 @@ def agree_on_maps(source: Side, target: Side | None, pair: Pair, layout: Layout,
     lengths = source.view(ours, pair.kind).sizes[0]
     one = End(ours, lengths, own.channels)
     if target is None:
+        one = replace(one, suspicion=suspicion(source, ours, lengths))
         other = End(replace(theirs, flattened=None), lengths, layout.channels)
     else:
         other = End(theirs, target.view(theirs, pair.kind).sizes[0], layout.channels)
