@@ -16,7 +16,12 @@ from recordings import load_recording
 from weightport.cli import cli
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-KERAS_2 = sorted(path for path in (FIXTURES / "keras" / "tf_keras").iterdir() if path.suffix in (".h5", ".keras"))
+FILES = sorted(
+    path
+    for folder in ("keras-1.2.2", "tf_keras")
+    for path in (FIXTURES / "keras" / folder).iterdir()
+    if path.suffix in (".h5", ".keras")
+)
 KERAS_1 = sorted((FIXTURES / "recordings" / "keras1").glob("*.npz"))
 CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 
@@ -34,8 +39,8 @@ def outputs_of(model, inputs):
     return {f"output/{name}": np.asarray(value) for name, value in named.items()}
 
 
-@pytest.mark.parametrize("path", KERAS_2, ids=lambda path: path.name)
-def test_a_model_of_keras_2_gives_the_same_outputs(keras, tmp_path, path):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_a_model_of_keras_1_or_2_gives_the_same_outputs(keras, tmp_path, path):
     model = upgraded(keras, path, tmp_path / "new.keras")
     with np.load(path.with_suffix(".npz")) as recorded:
         inputs = [recorded[name] for name in recorded.files if name.startswith("input/")]

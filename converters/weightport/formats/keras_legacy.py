@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint import Array, Contents, Output
 from ..errors import CheckpointError, RefusedError
@@ -40,13 +41,29 @@ def read(path: Path) -> Contents:
         config = text_of(tree.attributes.get("model_config"))
         description = {
             "keras_version": _keras_version(tree),
-            "config": None if config is None else parse_json(config, f"{path}: attribute 'model_config'"),
+            "config": None
+            if config is None
+            else _named(parse_json(config, f"{path}: attribute 'model_config'"), groups),
             "dialect": LAYERS,
             "groups": {name: {"weights": list(weights)} for name, weights in groups.items()},
             "optimizer": [name for name, dataset in datasets.items() if _is_optimizer(dataset.path)],
         }
     tensors = {name: replace(dataset.tensor, name=name) for name, dataset in datasets.items()}
     return Contents(str(path), NAME, FRAMEWORK, tensors, description=description)
+
+
+def _named(config: Any, groups: Mapping[str, object]) -> Any:
+    """The config with the names that it does not have: a model that was one of the layers of a Sequential was a list
+    before Keras 2.2.3, and its name is that of its group."""
+    layers = config.get("config") if isinstance(config, dict) else None
+    names = [name for name in groups if name]
+    if not isinstance(layers, list) or len(layers) != len(names):
+        return config
+    named = [
+        {**layer, "name": name} if isinstance(layer, dict) and isinstance(layer.get("config"), list) else layer
+        for layer, name in zip(layers, names, strict=True)
+    ]
+    return {**config, "config": named}
 
 
 def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, metadata: Mapping[str, str]) -> None:

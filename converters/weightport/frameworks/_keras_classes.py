@@ -25,6 +25,7 @@ KIND_OF_CLASS = {
     "ConvLSTM2D": "conv_lstm",
     "ConvLSTM3D": "conv_lstm",
     "Dense": "dense",
+    "TimeDistributedDense": "dense",
     "Conv1D": "conv",
     "Conv2D": "conv",
     "Conv3D": "conv",
@@ -210,18 +211,21 @@ def kind_problem(entry: Entry, writer: Writer) -> str | None:
     axes = entry.config.get("axis", -1)
     if entry.class_name == "Normalization" and isinstance(axes, list) and len(axes) != 1:
         return f"a Normalization over axis {' and '.join(map(str, axes)) or 'None'} has no layout"
-    if writer.major < 2 and entry.class_name.startswith("ConvLSTM"):
-        return f"{entry.class_name} of Keras 1 has no layout"
     output = entry.config.get("output_shape")
     if entry.class_name == "MultiHeadAttention" and isinstance(output, list) and len(output) > 1:
         return "a MultiHeadAttention whose output has several axes has no layout"
     if entry.class_name == "EinsumDense":
         form = einsum_form(entry)
         return f"the EinsumDense is no dense layer: {form}" if isinstance(form, str) else None
-    return _convolution_problem(writer) if KIND_OF_CLASS[entry.class_name] in ("conv", "conv_transpose") else None
+    return None
 
 
-def _convolution_problem(writer: Writer) -> str | None:
+def storage_problem(entry: Entry, writer: Writer) -> str | None:
+    """Why it is not known how the writer stored a layer of a class with a kind, None where it is."""
+    if writer.major < 2 and entry.class_name.startswith("ConvLSTM"):
+        return f"{entry.class_name} of Keras 1 has no layout"
+    if KIND_OF_CLASS[entry.class_name] not in ("conv", "conv_transpose"):
+        return None
     if writer.major < 2:
         return "the axes of a convolution of Keras 1 depend on settings of its backend that the file does not have"
     return "Theano turns its kernels round, and no kind says so yet" if writer.backend == "theano" else None

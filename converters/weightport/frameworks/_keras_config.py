@@ -13,6 +13,9 @@ from typing import Any
 # A config has the name under which Keras exports a class, which gives its objects' groups and names another one.
 OWN_NAME = {"GroupQueryAttention": "GroupedQueryAttention"}
 
+MERGE = "Merge"
+"""Keras 1's one layer for all merging. It holds the layers that it merges where a Sequential begins with it."""
+
 
 @dataclass(frozen=True)
 class Entry:

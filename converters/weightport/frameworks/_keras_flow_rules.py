@@ -290,7 +290,7 @@ RULES: dict[str, Rule] = {
     **_for(_global_pooling, "GlobalMaxPooling* GlobalAveragePooling*", "123"),
     **_for(_other_places, "ZeroPadding* Cropping* UpSampling* AdaptiveMaxPooling* AdaptiveAveragePooling*", "123"),
     **_for(_other_places, "Resizing CenterCrop RandomFlip RandomRotation RandomZoom RandomTranslation"),
-    **_for(_dense, "Dense"),
+    **_for(_dense, "Dense", "TimeDistributedDense"),
     **_for(_embedding, "Embedding"),
     **_for(_recurrent, "LSTM CuDNNLSTM GRU CuDNNGRU SimpleRNN RNN"),
     **_for(_bidirectional, "Bidirectional"),

@@ -7,13 +7,13 @@ to refuse what contradicts them, and where a file has no config.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..checkpoint import Contents, Layer, Structure
 from ..errors import CheckpointError
 from ._keras_classes import Variable, Writer
-from ._keras_config import Entry, entry_of, layer_name
+from ._keras_config import MERGE, Entry, entry_of, layer_name
 from ._keras_names import VARIABLE_NAMES, local_name, named_layers
 from ._keras_units import Owner, Unit, Walk, layers_of
 
@@ -31,7 +31,7 @@ def legacy_structure(contents: Contents, writer: Writer) -> Structure:
     reading = _Reading()
     description = contents.description
     root = entry_of(description.get("config"))
-    entries = {entry.name: entry for entry in (root.layers if root else None) or ()}
+    entries = {entry.name: entry for entry in _grouped(root)}
     groups = {name: tuple(group["weights"]) for name, group in description.get("groups", {}).items()}
     for name in dict.fromkeys([*entries, *groups]):
         weights = groups.get(name, ())
@@ -45,6 +45,17 @@ def legacy_structure(contents: Contents, writer: Writer) -> Structure:
             reading.unknown |= unknown
     skipped = dict.fromkeys(description.get("optimizer", ()), "optimizer state")
     return Structure(tuple(reading.layers), {**skipped, **reading.skipped}, reading.unknown, reading.kindless)
+
+
+def _grouped(root: Entry | None) -> Iterator[Entry]:
+    """The layers that have a group each: a model's, and in place of a Merge with which a Sequential of Keras 1 begins,
+    those that it merges (keras 1.2.2 ``models.py``, ``flattened_layers``)."""
+    for entry in (root.layers if root else None) or ():
+        if entry.class_name == MERGE and entry.layers is not None:
+            for branch in entry.layers:
+                yield from _grouped(branch) if branch.layers is not None else (branch,)
+        else:
+            yield entry
 
 
 def _read_described(
@@ -71,7 +82,7 @@ def _read_described(
         }
         if unit.kind and own:
             reading.layers += layers_of(unit, own, shapes)
-        if not unit.kind and not unit.state:
+        if not unit.kind and not unit.state and unit.told:
             reading.kindless[unit.name] = own
         if unit.state:
             reading.skipped |= dict.fromkeys(own.values(), f"{unit.name}: {unit.state}")
@@ -83,7 +94,7 @@ def _kindless(
     units: Sequence[Unit], slots: Sequence[tuple[Unit, Owner, Variable]], weights: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     """The weights of layers of which none has a kind, by their variables' names where there are as many."""
-    if any(unit.kind for unit in units):
+    if any(unit.kind or not unit.told for unit in units):
         return {}
     if len(slots) != len(weights):
         return {units[0].name: {str(place): name for place, name in enumerate(weights)}} if len(units) == 1 else {}

@@ -23,6 +23,7 @@ from ._keras_classes import (
     cudnn_layout,
     kind_problem,
     layout_of,
+    storage_problem,
     variables_of,
 )
 from ._keras_config import Entry, joined
@@ -50,7 +51,9 @@ class Owner:
 
 @dataclass(frozen=True)
 class Unit:
-    """One layer to be: its kind, or the reason why it has none; or ``state``, what tensors are that are no weights."""
+    """One layer to be: its kind, or the reason why it has none; or ``state``, what tensors are that are no weights.
+
+    ``told`` is whether it is known how its tensors are stored, with a kind or without."""
 
     name: str
     kind: str | None
@@ -61,6 +64,7 @@ class Unit:
     reason: str = ""
     layout: str = ""
     state: str = ""
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ class Walk:
         kind = KIND_OF_CLASS.get(entry.class_name)
         if entry is not outer and entry.class_name not in CELL_CLASSES:
             kind = None
-        reason = f"{entry.class_name} has no kind yet" if kind is None else kind_problem(entry, self.writer)
+        untold = storage_problem(entry, self.writer) if kind else None
+        reason = untold or (kind_problem(entry, self.writer) if kind else f"{entry.class_name} has no kind yet")
         inside = kind in HOLDS_A_CELL and entry is outer and entry.class_name not in CUDNN_CLASSES | CELL_CLASSES
         owner = Owner(
             path=_below(spot.path, "cell") if inside else spot.path,
@@ -163,7 +168,7 @@ class Walk:
             frozen_above=spot.frozen,
         )
         if kind is None or reason:
-            return Unit(spot.name, None, (owner,), entry, {}, reason=reason or "")
+            return Unit(spot.name, None, (owner,), entry, {}, reason=reason or "", told=not untold)
         owners = tuple(attention_owners(owner, entry)) if kind == "multi_head_attention" else (owner,)
         settings = settings_of(entry, outer, self.writer.major)
         layout = layout_of(entry, self.writer)

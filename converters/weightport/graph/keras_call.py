@@ -54,6 +54,10 @@ class Weights(Protocol):
         """The layout that they are stored in."""
         ...
 
+    def reason(self, name: str) -> str:
+        """Why it is not known what a layer's tensors are."""
+        ...
+
     def dtype(self, tensor: str) -> str:
         """The dtype that a tensor is stored in."""
         ...
@@ -107,8 +111,14 @@ class Call:
         """The layer's tensors of these names. Raises RefusedError where there is none of the first."""
         found = self.weights.of(self.name)
         if needed not in found:
-            raise self.refused(f"it is not known which tensor of the file is its {needed}")
+            raise self.unknown_weights(needed)
         return self.optional_weights(needed, *more)
+
+    def unknown_weights(self, wanted: str) -> RefusedError:
+        """The error that says why a layer's weights are not found."""
+        return self.refused(
+            f"it is not known which tensor of the file is its {wanted}: {self.weights.reason(self.name)}"
+        )
 
     def optional_weights(self, *names: str) -> dict[str, str]:
         """Those of the layer's tensors of these names that it has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checkpoint import Checkpoint
@@ -10,11 +10,13 @@ from ..checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """Tensors and layouts by the dotted name of the layer."""
+    """Tensors and layouts by the dotted name of the layer; ``reasons`` are sentences that begin with that name, of
+    layers of which it is not known what their tensors are."""
 
     tensors: Mapping[str, Mapping[str, str]]
     layouts: Mapping[str, str]
     dtypes: Mapping[str, str]
+    reasons: Sequence[str] = ()
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> LayerWeights:
@@ -22,7 +24,8 @@ class LayerWeights:
         structure = checkpoint.structure
         tensors = {**structure.kindless, **{layer.name: layer.tensors for layer in structure.layers}}
         layouts = {layer.name: layer.layout for layer in structure.layers}
-        return cls(tensors, layouts, {name: str(tensor.dtype) for name, tensor in checkpoint.tensors.items()})
+        dtypes = {name: str(tensor.dtype) for name, tensor in checkpoint.tensors.items()}
+        return cls(tensors, layouts, dtypes, tuple(structure.unknown.values()))
 
     def of(self, name: str) -> Mapping[str, str]:
         """The tensors of a layer by its own names for them; none for one that has none.
@@ -33,6 +36,11 @@ class LayerWeights:
     def layout(self, name: str, kind: str) -> str:
         """The layout that they are stored in: Keras 3's, if the file does not say another."""
         return self.layouts.get(self._stored(name)) or f"keras.{kind}"
+
+    def reason(self, name: str) -> str:
+        """Why it is not known what a layer's tensors are, as far as the file tells."""
+        found = [reason.removeprefix(f"{name}: ") for reason in self.reasons if reason.startswith(f"{name}: ")]
+        return found[0] if found else "the file does not tell"
 
     def dtype(self, tensor: str) -> str:
         """The dtype that a tensor is stored in."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import RefusedError
-from ..frameworks._keras_config import Entry, entry_of, layer_name
+from ..frameworks._keras_config import MERGE, Entry, entry_of, layer_name
 from . import _values
 from ._arguments import ARGUMENTS, EVERY_LAYER
 from ._renames import ARGUMENTS as RENAMED
@@ -51,9 +51,9 @@ def upgraded_layer(entry: Entry, major: int, depth: int = 0) -> JSON:
 
 def _class_of(entry: Entry) -> tuple[str, Mapping[str, Any]]:
     """The class in Keras 3, and what it has to say beside the older config."""
-    if entry.class_name == "Merge":
+    if entry.class_name == MERGE:
         mode = entry.config.get("mode")
-        name = MERGES.get(mode, "Merge") if isinstance(mode, str) else "Merge"
+        name = MERGES.get(mode, MERGE) if isinstance(mode, str) else MERGE
         return name, {"normalize": True} if mode == _COSINE else {}
     return CLASSES.get(entry.class_name, (entry.class_name, {}))
 
@@ -72,7 +72,7 @@ def _arguments(entry: Entry, class_name: str, problems: list[str]) -> Iterator[t
     """The arguments by their newer names; ``problems`` gets one line for each that Keras 3 does not have."""
     known = ARGUMENTS[class_name] | EVERY_LAYER
     config = {**entry.config, **_kernel_size(entry.config)}
-    merges = entry.class_name == "Merge"
+    merges = entry.class_name == MERGE
     for key, value in config.items():
         name = next((new for new in RENAMED.get(key, ()) if new in known), key) if key not in known else key
         if name in known and not (name != key and name in config):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import RefusedError
-from ..frameworks._keras_config import Entry, entry_of, layer_name
+from ..frameworks._keras_config import MERGE, Entry, entry_of, layer_name
 from ._layers import MAX_DEPTH, plain, upgraded_layer
 from ._masks import mask_problems
 from ._nodes import as_outputs, calls_of, ends, in_keras_3_order, is_functional, is_model, numbering
@@ -46,9 +46,11 @@ def _model(value: Mapping[str, Any], major: int, depth: int) -> JSON:
 
 def _layer(value: Mapping[str, Any], major: int, depth: int) -> JSON:
     """One member of a model: a layer or a model."""
+    entry = entry_of(value)
+    if entry is not None and entry.class_name == MERGE and is_model(value):
+        raise RefusedError("", [f"{entry.name}: a Sequential model that begins by merging others is not carried"])
     if is_model(value):
         return _model(value, major, depth + 1)
-    entry = entry_of(value)
     if entry is None:
         raise RefusedError("", ["the config lists something that is no layer"])
     return upgraded_layer(entry, major)

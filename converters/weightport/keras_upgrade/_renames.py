@@ -17,6 +17,7 @@ CLASSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "BatchNormalizationV2": ("BatchNormalization", {}),
     "SyncBatchNormalization": ("BatchNormalization", {"synchronized": True}),
     "ThresholdedReLU": ("ReLU", {}),
+    "TimeDistributedDense": ("Dense", {}),
     "Convolution1D": ("Conv1D", {}),
     "Convolution2D": ("Conv2D", {}),
     "Convolution3D": ("Conv3D", {}),
@@ -92,6 +93,7 @@ WITHOUT_EFFECT = {
     *("input_dim", "input_length", "input_shape", "batch_input_shape", "input_dtype", "input_spec"),
     *("query_shape", "key_shape", "value_shape", "softmax_robust_masking", "build_input_shape"),
     *("kernel_initializer", "kernel_regularizer", "kernel_constraint"),  # of layers with other kernels
+    "dropout",  # of Keras 1's Embedding, which leaves out words in training only
     *("renorm_clipping", "renorm_momentum", "moving_mean_constraint", "moving_variance_constraint"),
 }
 
@@ -105,7 +107,6 @@ ONLY: Mapping[str, tuple[Any, ...]] = {
     "adjustment": (None,),
     "num_constants": (None, 0),
     "mode": (0,),  # of Keras 1's BatchNormalization
-    "dropout": (0, 0.0),  # of Keras 1's Embedding
     "output_padding": (None,),
     "keepdims": (False,),
     "data_format": ("channels_last", None),

@@ -48,6 +48,7 @@ _REGULARIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "l1": ("L1", ("l1",)),
     "l2": ("L2", ("l2",)),
     "l1l2": ("L1L2", ("l1", "l2")),
+    "l1l2regularizer": ("L1L2", ("l1", "l2")),
     "weightregularizer": ("L1L2", ("l1", "l2")),
     "activityregularizer": ("L1L2", ("l1", "l2")),
     "orthogonalregularizer": ("OrthogonalRegularizer", ("factor", "mode")),

@@ -16,7 +16,6 @@ from .convolution import is_channels_first, many
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 KIND_OF_CLASS = {**_KINDS, **{f"{name}Cell": kind for name, kind in _KINDS.items()}}
 STATE_NAMES = {"lstm": ("hidden", "cell"), "gru": ("hidden",), "rnn": ("hidden",)}
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 @translates("LSTM", "GRU", "SimpleRNN")
@@ -80,7 +79,7 @@ def conv_lstm(call: Call) -> Nested:
     }
     if steps.stateful:
         raise call.refused("its states cannot be kept between calls")
-    weights = call.own_weights(*WEIGHTS)
+    weights = call.own_weights("kernel", "recurrent_kernel", "bias")
     ends = [f"last_{name}" for name in STATE_NAMES["lstm"]]
     layout = call.weights.layout(call.name, "conv_lstm")
     return steps.results(
@@ -141,12 +140,14 @@ class Steps:
             "zero_output_for_mask": self.zeros_masked,
         }
         given = list(states) or self.own_states(call, kind, name, settings["units"])
-        found = call.weights.of(name)
-        outputs = replace(call, name=name).add_all(
+        own, weights = replace(call, name=name), call.weights.of(name)
+        if not weights:
+            raise own.unknown_weights("kernel")
+        outputs = own.add_all(
             kind,
             [self.x, self.mask, *given],
             settings,
-            weights={key: found[key] for key in WEIGHTS if key in found},
+            weights=weights,
             layout=call.weights.layout(name, kind),
             ends=[f"last_{state}" for state in STATE_NAMES[kind]],
         )
