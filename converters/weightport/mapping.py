@@ -14,6 +14,9 @@ A TOML file; ``weightport map`` proposes one::
     "dense" = [7, 7, 64]                  # channels last whatever the frameworks; "same" where both flatten alike
     "expand" = { out = [4, 4, 32] }       # of what the layer gives, where that is made into a map
 
+    [kinds]                               # what a layer is, where its file does not tell
+    "decoder.up*" = "conv_transpose"
+
 Either model may be the source. A value of ``"?"`` is not settled yet, and refused.
 """
 
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .errors import RefusedError, UsageError
+from .kinds import all_kinds
 
 SAME = "same"
 OPEN = "?"
@@ -43,12 +47,14 @@ class NameMap:
 
     ``layers`` has names of one model's layers, each with the other's, either model first. ``flatten`` has, by the name
     of a layer of either model (or a pattern of names), what each of its axes runs over; the axis ``""`` is the first
-    that can. ``ignore`` has patterns of layers and tensors that stay behind."""
+    that can. ``kinds`` has the kind of a layer of either model, by its name or a pattern of names. ``ignore`` has
+    patterns of layers and tensors that stay behind."""
 
     layers: Mapping[str, Partners] = field(default_factory=dict)
     flatten: Mapping[str, Mapping[str, Flattened]] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     origin: str = "the mapping"
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def flattened(self, *names: str) -> Mapping[str, Flattened]:
         """What is said of the layer that the two models call by these names."""
@@ -57,6 +63,11 @@ class NameMap:
             if any(fnmatchcase(name, pattern) for name in names):
                 found |= axes
         return found
+
+    def kind_of(self, name: str) -> str | None:
+        """What is said of the kind of a layer; the last pattern that fits it."""
+        found = [kind for pattern, kind in self.kinds.items() if fnmatchcase(name, pattern)]
+        return found[-1] if found else None
 
     def ignores(self, *names: str) -> bool:
         """Whether something of these names stays behind."""
@@ -108,9 +119,11 @@ def read_mapping(path: Path) -> NameMap:
 
 def mapping_from(content: Mapping[str, Any], origin: str) -> NameMap:
     """What the content of a mapping file says. Raises UsageError and RefusedError as :func:`read_mapping` does."""
-    unknown = sorted(set(content) - {"layers", "flatten", "ignore"})
+    unknown = sorted(set(content) - {"layers", "flatten", "kinds", "ignore"})
     if unknown:
-        raise UsageError(f"{origin}: a mapping file has [layers], [flatten] and ignore; found {', '.join(unknown)}")
+        raise UsageError(
+            f"{origin}: a mapping file has [layers], [flatten], [kinds] and ignore; found {', '.join(unknown)}"
+        )
     layers, flatten = (_table(content, name, origin) for name in ("layers", "flatten"))
     not_settled = [
         f"[{table}] {name!r} is not settled; write a name, or the sizes of the map, in place of {OPEN!r}"
@@ -128,7 +141,14 @@ def mapping_from(content: Mapping[str, Any], origin: str) -> NameMap:
         {name: _axes(f"{origin}: [flatten] {name!r}", value) for name, value in flatten.items()},
         tuple(ignore),
         origin,
+        {name: _kind(f"{origin}: [kinds] {name!r}", value) for name, value in _table(content, "kinds", origin).items()},
     )
+
+
+def _kind(where: str, value: Any) -> str:
+    if value not in all_kinds():
+        raise UsageError(f"{where} must be one of {', '.join(all_kinds())}, found {value!r}")
+    return str(value)
 
 
 def _table(content: Mapping[str, Any], name: str, origin: str) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .checkpoint import Checkpoint, DType, Layer, Setting
+from .checkpoint import DType, Layer, Setting
 from .conversion_job import Job
 from .errors import RefusedError
 from .flattening import flattened_view_for
 from .keras_upgrade import ALLOWED
+from .kind_choice import of_any_kind, with_kinds
 from .layer_pairs import LayerSide
 from .layouts import Layout, layout_named, layouts_of
 from .mapping import NameMap
@@ -40,27 +41,40 @@ def paired_layers(job: Job, mapping: NameMap, allow: tuple[str, ...], dtype: DTy
     if job.identity:
         return
     problems: list[str] = []
-    if job.template is None:
-        source, target = Side(job.source), None
-        pairs = [Pair(_only_kind(job.source, layer), (layer,), (layer,), "name") for layer in job.source.layers]
+    origin, template = with_kinds(job.source, mapping), job.template and with_kinds(job.template, mapping)
+    if template is None:
+        source, target = Side(origin), None
+        pairs = [Pair(layer.kinds[0], (layer,), (layer,), "name") for layer in origin.layers]
     else:
-        source, target = sides(job.source, job.template, mapping)
+        source, target = sides(origin, template, mapping)
         pairs = match(source, target, mapping)
     for pair in pairs:
         try:
-            yield _pair_layers(job, source, target, pair, mapping, allow, dtype)
+            yield _pair_of_any_kind(job, source, target, pair, mapping, allow, dtype)
         except RefusedError as error:
             problems += [f"{pair.names}: {problem}" for problem in error.problems or [str(error)]]
     if problems:
         raise RefusedError(f"{job.source.contents.origin} does not fit {job.target_name}", problems)
 
 
-def _only_kind(checkpoint: Checkpoint, layer: Layer) -> str:
-    if len(layer.kinds) == 1:
-        return layer.kinds[0]
-    raise RefusedError(
-        f"{checkpoint.contents.origin}: {layer.name!r} can be {' or '.join(layer.kinds)}; only a template tells: --into"
-    )
+def _pair_of_any_kind(
+    job: Job,
+    source: Side,
+    target: Side | None,
+    pair: Pair,
+    mapping: NameMap,
+    allow: tuple[str, ...],
+    dtype: DType | None,
+) -> PairedLayer:
+    """The pair as whatever both of its layers can be. One framework stores them all alike on both sides."""
+
+    def as_kind(kind: str) -> PairedLayer:
+        return _pair_layers(job, source, target, replace(pair, kind=kind), mapping, allow, dtype)
+
+    (layer, *more), others = pair.sources, pair.targets
+    alike = bool(more) or len(others) > 1 or job.source.framework == job.framework.NAME
+    kinds = [pair.kind] if alike else [kind for kind in layer.kinds if kind in others[0].kinds]
+    return of_any_kind(layer.name, kinds, as_kind)
 
 
 def _pair_layers(

@@ -56,7 +56,7 @@ def test_an_entry_that_is_not_settled_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("layer = {}", "a mapping file has [layers], [flatten] and ignore; found layer"),
+        ("layer = {}", "a mapping file has [layers], [flatten], [kinds] and ignore; found layer"),
         ("layers = 3", "[layers] must be a table, found 3"),
         ('[layers]\n"a" = 3', "[layers] 'a' must name a target layer, or a list of them that are one stack, found 3"),
         ('[layers]\n"a" = []', "[layers] 'a' must name a target layer"),

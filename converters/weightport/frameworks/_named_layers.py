@@ -18,7 +18,7 @@ from ..checkpoint import Layer, Setting
 from ..errors import LayoutError, UnknownSizeError
 from ..families import tensors_named
 from ..layouts import Layout, layouts_of, naming_of
-from ..notation import SPATIAL, axis_names, spatial_names
+from ..notation import SPATIAL, axis_names, spatial_count
 from ..views import view_of
 
 Path: TypeAlias = tuple[str, ...]
@@ -126,16 +126,21 @@ def _forms(layout: Layout) -> Iterator[dict[str, Setting]]:
 def _fits(group: Group, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Setting]) -> bool:
     """Whether the layout explains these tensors; a size that only the other side of a conversion tells may be open.
 
-    What moves over no axis of space is no convolution."""
+    What moves over no axis of space is no convolution, and all of its tensors have the same ones."""
+    own = {local: shapes[name] for local, name in group.tensors.items()}
     try:
-        view = view_of(group.layout, {local: shapes[name] for local, name in group.tensors.items()}, settings)
+        view_of(group.layout, own, settings)
     except UnknownSizeError:
         return True
     except LayoutError:
         return False
-    axes = {axis for tensor in group.layout.tensors for part in tensor.parts for axis in axis_names(part.dimensions)}
-    moves = SPATIAL in axes and SPATIAL not in group.layout.kind.broadcast
-    return not moves or bool(spatial_names(SPATIAL, view.sizes[0]))
+    counts = {
+        spatial_count(tensor.parts[0].dimensions, len(shape))
+        for local, shape in own.items()
+        for tensor in tensors_named(group.layout, local)
+        if SPATIAL in axis_names(tensor.parts[0].dimensions)
+    }
+    return SPATIAL in group.layout.kind.broadcast or (len(counts) < 2 and 0 not in counts)
 
 
 def _layer(groups: Sequence[Group]) -> Layer | str:
