@@ -56,8 +56,8 @@ def of_any_kind(name: str, kinds: Sequence[str], make: Callable[[str], Planned])
             alike = False
         if not alike:
             raise RefusedError(
-                f"{name!r} can be {' or '.join(kinds)}, which are stored in different ways; say it in a mapping file: "
-                f'[kinds] "{name}" = "{kinds[0]}", and give it with --map, or give a template (--into) that tells'
+                f"{name!r} can be {' or '.join(kinds)}, which the target does not store alike; say it in a mapping "
+                f'file: [kinds] "{name}" = "{kinds[0]}", and give it with --map, or give a template (--into) that tells'
             )
     return first
 

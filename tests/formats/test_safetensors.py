@@ -152,7 +152,7 @@ def entry(**changes: Any) -> dict[str, Any]:
         (packed(b'{"w":{"dtype":"F32","dtype":"F64","shape":[2,3],"data_offsets":[0,24]}}'), "'dtype' twice"),
         (packed(b'{"__metadata__":{"a":"1","a":"2"}}', b""), "'a' twice"),
         (packed({"__metadata__": {"a": 1}, "w": ENTRY}), "__metadata__ is not text"),
-        (packed({"__metadata__": None, "w": ENTRY}), "__metadata__ is not text"),
+        (packed({"__metadata__": 3, "w": ENTRY}), "__metadata__ is not text"),
         (packed(entry(extra=1)), "'w' has 'dtype', 'shape', 'data_offsets', 'extra' where"),
         (packed({"w": {"dtype": "F32", "shape": [2, 3]}}), "'w' has 'dtype', 'shape' where"),
         (packed({"w": [1]}), "'w' has a list where"),

@@ -45,8 +45,8 @@ def test_what_two_kinds_store_in_different_ways_is_refused_with_the_line_to_writ
     with pytest.raises(wp.RefusedError) as caught:
         converted(mlx_file)
     assert list(caught.value.problems) == [
-        "up: 'up' can be conv or conv_transpose, which are stored in different ways; say it in a mapping file: [kinds] "
-        '"up" = "conv", and give it with --map, or give a template (--into) that tells'
+        "up: 'up' can be conv or conv_transpose, which the target does not store alike; say it in a mapping file: "
+        '[kinds] "up" = "conv", and give it with --map, or give a template (--into) that tells'
     ]
 
 

@@ -61,7 +61,7 @@ def read_header(path: Path) -> Header:
     if not header.startswith(b"{"):
         raise CheckpointError(f"{path}: its header does not begin with a brace: no safetensors file, or damaged")
     items = parse_json(header, f"{path}: its header")
-    metadata = _metadata(items.pop(METADATA, {}), path)
+    metadata = _metadata(items.pop(METADATA, None), path)
     start = LENGTH.size + size
     entries = {name: _entry(item, start, f"{path}: tensor {name[:MAX_SHOWN]!r}") for name, item in items.items()}
     _check_layout(entries, start, end, path)
@@ -114,6 +114,8 @@ def _header_size(path: Path, length: bytes, end: int) -> int:
 
 
 def _metadata(item: object, path: Path) -> dict[str, str]:
+    if item is None:  # absent, or null, as MLX writes it and the reference reader reads it
+        return {}
     if type(item) is not dict or not all(type(value) is str for value in item.values()):
         raise CheckpointError(f"{path}: its {METADATA} is not text by name: the file is damaged")
     return item
