@@ -112,6 +112,18 @@ def test_shapes_borders_and_sizes(tmp_path):
     assert_same_source(model_of((6, 5, 4), make), tmp_path)
 
 
+@pytest.mark.parametrize("size", [(6, 5), (None, None)], ids=["fixed", "free"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5"])
+def test_pixels_between_pixels_are_those_of_keras(interpolation, size, tmp_path):
+    def make(x):
+        yield layers.UpSampling2D((3, 2), interpolation=interpolation)(x)
+        yield layers.Resizing(8, 9, interpolation=interpolation)(layers.Conv2D(2, 3, padding="same")(x))
+        yield layers.Resizing(4, 3, interpolation=interpolation)(x)
+
+    model = model_of((*size, 4), make)
+    assert_same_source(model, tmp_path, values_for(model, free=11))
+
+
 def test_merging_values_that_are_held_in_several_orders(tmp_path):
     def make(x):
         one, other = layers.Conv2D(4, 3, padding="same")(x), layers.Dense(4)(x)
@@ -198,10 +210,10 @@ def test_names_that_python_or_pytorch_keep_for_themselves_get_another(tmp_path):
 
 def test_what_cannot_be_written_is_refused_by_name_all_at_once(tmp_path):
     inputs = keras.Input((6, 6, 3))
-    x = layers.UpSampling2D(2, interpolation="bicubic", name="cubic")(inputs)
-    x = layers.LSTM(3, activation="glu", name="odd")(layers.Reshape((-1, 3))(x))
+    x = layers.GRU(3, activation="softmax", return_sequences=True, name="soft")(layers.Reshape((-1, 3))(inputs))
+    x = layers.LSTM(3, activation="glu", name="odd")(x)
     model = keras.Model(inputs, x)
     with pytest.raises(wp.RefusedError) as caught:
         to_source(model, tmp_path)
-    assert {problem.split(":")[0] for problem in caught.value.problems} == {"cubic", "odd"}
+    assert {problem.split(":")[0] for problem in caught.value.problems} == {"soft", "odd"}
     assert not (tmp_path / "model.py").exists()

@@ -55,7 +55,7 @@ repeat              x                       axis, count: every element ``count``
 tile                x                       counts
 crop                x                       amounts (before, after) for every axis
 pad                 x                       amounts, mode (constant, reflect, edge), value
-upsample            x                       factors for every axis, method (nearest, linear, cubic)
+upsample            x                       factors for every axis, method (nearest, linear, cubic, lanczos3, ...)
 resize              x                       size (height, width), method, channels_first, antialias
 affine              x                       scale, offset: numbers or one number a channel
 prescale            x                       (its one weight: one factor a channel)

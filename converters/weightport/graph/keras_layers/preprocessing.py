@@ -9,6 +9,7 @@ import numpy as np
 from ..keras_call import Call, Nested, translates
 from ..operations import Value
 from .convolution import is_channels_first
+from .reshaping import interpolation
 
 
 @translates("Rescaling")
@@ -37,9 +38,7 @@ def resizing(call: Call) -> Nested:
     """Maps of a certain size."""
     if call.config.get("crop_to_aspect_ratio") or call.config.get("pad_to_aspect_ratio"):
         raise call.refused("keeping the aspect ratio is not supported")
-    method = {"bilinear": "linear", "bicubic": "cubic"}.get(name := call.config.get("interpolation", "bilinear"), name)
-    if method not in ("nearest", "linear", "cubic"):
-        raise call.refused(f"interpolation {name!r} is not supported")
+    method = interpolation(call, "bilinear")
     settings = {
         "size": (call.config["height"], call.config["width"]),
         "method": method,

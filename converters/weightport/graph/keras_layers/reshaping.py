@@ -59,10 +59,16 @@ def up_sampling(call: Call) -> Nested:
     axes = spatial_axes(rank, channels_first=is_channels_first(call.config))
     for axis, factor in zip(axes, many(call.config.get("size", 2), rank - 2), strict=True):
         factors[axis] = factor
-    method = {"bilinear": "linear", "bicubic": "cubic"}.get(name := call.config.get("interpolation", "nearest"), name)
-    if method not in ("nearest", "linear", "cubic"):
+    return call.add("upsample", [call.x], {"factors": tuple(factors), "method": interpolation(call, "nearest")})
+
+
+def interpolation(call: Call, usual: str) -> str:
+    """How pixels between pixels are found. Raises RefusedError for a way that is not known."""
+    name = str(call.config.get("interpolation", usual)).lower()
+    method = {"bilinear": "linear", "bicubic": "cubic"}.get(name, name)
+    if method not in ("nearest", "linear", "cubic", "lanczos3", "lanczos5"):
         raise call.refused(f"interpolation {name!r} is not supported")
-    return call.add("upsample", [call.x], {"factors": tuple(factors), "method": method})
+    return method
 
 
 def _borders(call: Call, key: str) -> tuple[tuple[int, int], ...]:

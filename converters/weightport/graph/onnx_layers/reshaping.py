@@ -179,6 +179,8 @@ def resize(c: Context, operation: Operation) -> None:
 
 def _resize(c: Context, operation: Operation, order: Order, by: ir.Value, method: str) -> None:
     """Pixels are squares with a centre, as in TensorFlow 2; the nearest is the one that the centre falls into."""
+    if method.startswith("lanczos"):
+        raise RefusedError(f"{operation.layer}: ONNX has no interpolation by {method}")
     attributes: dict[str, object] = {"mode": method, "coordinate_transformation_mode": "half_pixel"}
     if method == "nearest":
         attributes["nearest_mode"] = "round_prefer_ceil"

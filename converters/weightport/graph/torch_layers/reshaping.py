@@ -13,6 +13,7 @@ from .convolution import conv_order
 
 _F = "nn.functional"
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_KERNELS = ("cubic", "lanczos3", "lanczos5")
 
 
 @emits("reshape")
@@ -122,8 +123,15 @@ def upsample(c: Context, operation: Operation) -> None:
     order: Order = conv_like(c, factors, rank)
     method = operation.settings["method"]
     scale = tuple(factors[axis] for axis in order[2:])
-    if method == "cubic":
-        raise RefusedError(f"{operation.layer}: PyTorch's cubic interpolation is another than Keras'")
+    if method in _KERNELS:
+        held, shape = c.order(operation), operation.outputs[0].shape
+        x = c.get(operation, order=held)
+        sizes = [
+            f"{scale[index]} * {x}.shape[{held.index(axis)}]" if shape[axis] is None else str(shape[axis])
+            for index, axis in enumerate(order[2:])
+        ]
+        _by_kernel(c, operation, order, sizes)
+        return
     mode = _MODES[rank - 2] if method == "linear" else "nearest"
     made = call(
         f"{_F}.interpolate",
@@ -144,12 +152,20 @@ def conv_like(c: Context, factors: Sequence[int], rank: int) -> Order:
 def resize(c: Context, operation: Operation) -> None:
     """Maps of a certain size."""
     settings, rank = operation.settings, c.value(operation).rank
-    if settings["method"] == "cubic":
-        raise RefusedError(f"{operation.layer}: PyTorch's cubic interpolation is another than Keras'")
     order = conv_order(operation, rank)
+    if settings["method"] in _KERNELS:
+        _by_kernel(c, operation, order, list(map(str, settings["size"])))
+        return
     mode = _MODES[rank - 2] if settings["method"] == "linear" else "nearest-exact"
     given = {"size": tuple(settings["size"]), "mode": quoted(mode)}
     c.put(operation, call(f"{_F}.interpolate", c.get(operation, order=order), **given), order)
+
+
+def _by_kernel(c: Context, operation: Operation, order: Order, sizes: Sequence[str]) -> None:
+    """By a function of the distance, which PyTorch has no interpolation for."""
+    kernel = c.part(f"resizing.{operation.settings['method']}")
+    resized = call(c.part("resizing.resize"), c.get(operation, order=order), f"({', '.join(sizes)})", kernel)
+    c.put(operation, resized, order)
 
 
 @emits("fold_time")
