@@ -64,10 +64,10 @@ class Functional13(nn.Module):
         y, _ = self.gru_7(y)  # (batch, time, 64)
         x = self.time_distributed_9(x)  # (batch, time, 64)
         weights = additive_scores(y, x, self.additive_attention_5_scale)
-        x, _ = attend(weights, x)  # (batch, time, 64)
+        x, _ = attend(weights, x)
         y = torch.cat([y, x], dim=-1)  # (batch, time, 128)
         y = self.dense_13(y)  # (batch, time, 81)
-        y = y.softmax(-1)  # (batch, time, 81)
+        y = y.softmax(-1)
         return y
 
 

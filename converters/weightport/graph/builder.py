@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import RefusedError
@@ -24,6 +26,11 @@ class Builder:
         self._inputs: list[Value] = []
         self._states: list[Result] = []
         self._taken: set[str] = set()
+        self._models: tuple[tuple[str, int], ...] = ()
+        self._calls: Counter[str] = Counter()
+        self._masks: dict[
+            object, tuple[Value, ...]
+        ] = {}  # often made twice: by Keras, which writes them down, and here
 
     def input(self, name: str, shape: Shape, dtype: str) -> Value:
         """A new input of the model."""
@@ -34,6 +41,17 @@ class Builder:
     def state(self, name: str, value: Value) -> None:
         """Make a value a result beside the model's own outputs."""
         self._states.append(Result(self._free_name(name), value.name))
+
+    @contextmanager
+    def within(self, model: str) -> Iterator[None]:
+        """Everything that is added comes from a call of this nested model."""
+        before = self._models
+        self._calls[model] += 1
+        self._models = (*before, (model, self._calls[model]))
+        try:
+            yield
+        finally:
+            self._models = before
 
     def add(
         self,
@@ -55,6 +73,11 @@ class Builder:
         with ``ends``. Raises RefusedError where the inputs' shapes do not fit."""
         weights = weights or {}
         name = self._free_name(f"{layer}/{suffix}" if suffix else layer)
+        # Keras writes down how masks are made, where a layer takes one; they are made here, too.
+        is_mask = kind in _BOOLEAN or dtype == "bool" or (kind == "constant" and not settings["value"].ndim)
+        again = (kind, tuple(value and value.name for value in inputs), repr(sorted(settings.items())), self._models)
+        if is_mask and again in self._masks:
+            return self._masks[again]
         if shapes is None:
             shapes = self._inferred(name, kind, settings, inputs, weights)
         names = [
@@ -64,7 +87,10 @@ class Builder:
         made = "bool" if kind in _BOOLEAN else dtype or next((v.dtype for v in inputs if v is not None), "float32")
         outputs = tuple(Value(own, shape, made) for own, shape in zip(names, shapes, strict=False))
         given = tuple("" if value is None else value.name for value in inputs)
-        self._operations.append(Operation(kind, name, layer, given, outputs, dict(settings), dict(weights), layout))
+        own = dict(settings), dict(weights), layout, self._models
+        self._operations.append(Operation(kind, name, layer, given, outputs, *own))
+        if is_mask:
+            self._masks[again] = outputs
         return outputs
 
     def built(self, name: str, results: Sequence[tuple[str, Value]]) -> Graph:

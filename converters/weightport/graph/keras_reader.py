@@ -119,7 +119,8 @@ class _Reader:
     def _called(self, entry: Entry, name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Nested:
         if entry.layers is not None:
             mask = keywords.get("mask")
-            return self._model(entry, name, list(flat(arguments)), mask if isinstance(mask, Value) else None)
+            with self._builder.within(name):
+                return self._model(entry, name, list(flat(arguments)), mask if isinstance(mask, Value) else None)
         call = Call(entry, name, tuple(arguments), keywords, self._builder, self._weights, self)
         call = call if entry.module.startswith(_OPERATIONS) else autocast(call)
         outputs = self._translated(call)

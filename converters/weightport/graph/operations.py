@@ -129,7 +129,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Operation:
-    """One computation. ``name`` is its own; ``layer`` is the dotted name of the layer that it came from."""
+    """One computation. ``name`` is its own; ``layer`` is the dotted name of the layer that it came from.
+
+    ``models`` are the calls of nested models that it came from, outermost first: the model's dotted name, and which
+    call of it. :mod:`weightport.graph.nesting` puts them together again for targets that have a word for it."""
 
     kind: str
     name: str
@@ -139,6 +142,7 @@ class Operation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
+    models: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ class Call:
     """A call of a function with arguments that are text already; ``after`` follows it (``[0]``, ``.mean(1)``)."""
 
     function: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Call | str, ...]
     after: str = ""
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(self.arguments)}){self.after}"
+        return f"{self.function}({', '.join(map(str, self.arguments))}){self.after}"
 
 
 Code: TypeAlias = Call | str
@@ -43,7 +43,8 @@ Code: TypeAlias = Call | str
 def call(function: str, /, *arguments: object, **keywords: object) -> Call:
     """A call. A keyword that is None is left out."""
     named = [f"{key}={_text(value)}" for key, value in keywords.items() if value is not None]
-    return Call(function, (*map(_text, arguments), *named))
+    given = [argument if isinstance(argument, Call) else _text(argument) for argument in arguments]
+    return Call(function, (*given, *named))
 
 
 def quoted(text: str) -> str:
@@ -75,18 +76,18 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, Call) else repr(value)
 
 
-def statement(target: str, code: Code, depth: int, comment: str = "") -> Iterator[str]:
+def statement(target: str, code: Code, depth: int, comment: str = "", width: int = WIDTH) -> Iterator[str]:
     """The lines of ``target = code`` as ruff would format them; a comment that does not fit stands above."""
     indent = INDENT * depth
     head = f"{target} = " if target else ""
     line = f"{indent}{head}{code}"
     remark = f"  # {comment}" if comment else ""
-    if len(line) + len(remark) <= WIDTH:
+    if len(line) + len(remark) <= width:
         yield line + remark
         return
     if comment:
         yield f"{indent}# {comment}"
-    if len(line) <= WIDTH:
+    if len(line) <= width or (not target and not isinstance(code, Call)):
         yield line
         return
     if not isinstance(code, Call):
@@ -98,11 +99,13 @@ def statement(target: str, code: Code, depth: int, comment: str = "") -> Iterato
         yield f"{indent})"
         return
     yield f"{indent}{head}{code.function}("
-    inner = f"{indent}{INDENT}{', '.join(code.arguments)}"
+    inner = f"{indent}{INDENT}{', '.join(map(str, code.arguments))}"
     if len(inner) <= WIDTH:
         yield inner
     else:
-        yield from (f"{indent}{INDENT}{argument}," for argument in code.arguments)
+        for argument in code.arguments:
+            *lines, last = statement("", argument, depth + 1, width=WIDTH - 1)
+            yield from (*lines, f"{last},")
     yield f"{indent}){code.after}"
 
 

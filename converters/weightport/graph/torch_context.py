@@ -17,6 +17,7 @@ from ..errors import RefusedError
 from ..plan import LayerPlan
 from .operations import Graph, Operation, Shape, Value
 from .torch_code import Call, Code, identifier, statement
+from .torch_nesting import NestedClasses, NestedModule
 from .weights import planned
 
 Order = tuple[int, ...]
@@ -46,32 +47,44 @@ class Made:
 
 
 @dataclass
+class File:
+    """What the modules of one file share: the parts that it needs, the plans of all layers, the classes of nested
+    models, and whether any value is held in another order than its natural one."""
+
+    parts: dict[str, None] = field(default_factory=dict)
+    plans: dict[str, LayerPlan] = field(default_factory=dict)
+    classes: NestedClasses = field(default_factory=NestedClasses)
+    turns: bool = False
+
+
+@dataclass
 class Context:
-    """A module while it is being written. ``channels_last`` keeps every value as Keras has it."""
+    """A module while it is being written. ``channels_last`` keeps every value as Keras has it; ``orders`` are those in
+    which its inputs are given to it."""
 
     graph: Graph
     checkpoint: Checkpoint
-    channels_last: bool = False
+    channels_last: bool
+    orders: Sequence[Order]
+    file: File = field(default_factory=File)
     layers: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    parts: dict[str, None] = field(default_factory=dict)
     tensors: list[Output] = field(default_factory=list)
-    plans: dict[str, LayerPlan] = field(default_factory=dict)
     flattened: dict[str, tuple[tuple[int, ...], Order]] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.values = self.graph.values
+        self.modules: dict[str, NestedModule] = {}
         self.arguments: list[str] = []
         self._held: dict[str, Held] = {}
         self._modules: dict[object, str] = {}
         self._names: set[str] = set()
         self._left = Counter(name for one in self.graph.operations for name in one.inputs if name)
         self._left.update(result.value for result in self.graph.results)
-        for value in self.graph.inputs:
-            name = identifier(value.name, {*self.arguments, *_SHORT[1:]})
+        for value, order in zip(self.graph.inputs, self.orders, strict=True):
+            name = identifier(value.name, self.arguments)
             self.arguments.append(name)
-            self._held[value.name] = Held(name, natural(value.rank))
+            self._held[value.name] = Held(name, order)
 
     # Values.
 
@@ -85,7 +98,11 @@ class Context:
 
     def order(self, operation: Operation, index: int = 0) -> Order:
         """The order in which an input is held."""
-        return self._held[operation.inputs[index]].order
+        return self.order_of(operation.inputs[index])
+
+    def order_of(self, name: str) -> Order:
+        """The order in which a value is held."""
+        return self._held[name].order
 
     def get(self, operation: Operation, index: int = 0, order: Order | None = None) -> str:
         """An input in an order, by default its natural one."""
@@ -116,9 +133,9 @@ class Context:
     @property
     def place_of_channels(self) -> str:
         """A sentence for the model's own description; empty where every value is in its natural order anyway."""
-        if "channels.channels_last" in self.parts:
+        if "channels.channels_last" in self.file.parts:
             return "The channels are last throughout, as in Keras."
-        if any(held.order != natural(len(held.order)) for held in self._held.values()):
+        if self.file.turns:
             return "The channels are first inside; what goes in and comes out is as in Keras."
         return ""
 
@@ -141,7 +158,7 @@ class Context:
         order = natural(value.rank) if order is None else order
         variable = self.target(operation, index)
         is_kept = order == self.kept(order)
-        self.line(variable, code, shape_text(value.shape, order) if is_kept else "")
+        self.line(variable, code, self._told(operation, shape_text(value.shape, order)) if is_kept else "")
         self.keep(operation, variable, order, index)
 
     def keep(self, operation: Operation, variable: str, order: Order, index: int = 0) -> None:
@@ -155,7 +172,9 @@ class Context:
     def hold(self, operation: Operation, variable: str, order: Order | None = None, index: int = 0) -> None:
         """Say that a variable, or what can be said of one (``states[0]``), has an output."""
         value = operation.outputs[index]
-        self._held[value.name] = Held(variable, natural(value.rank) if order is None else order)
+        order = natural(value.rank) if order is None else order
+        self._held[value.name] = Held(variable, order)
+        self.file.turns |= order != natural(value.rank)
 
     def target(self, operation: Operation, index: int = 0) -> str:
         """The variable for an output: that of an input that nothing else needs, else a free one."""
@@ -166,10 +185,13 @@ class Context:
             for name, held in self._held.items()
             if name != value.name and self._left[name] > 0 and name not in dying
         } | {base_of(self._held[one.name].variable) for one in operation.outputs[:index] if one.name in self._held}
-        mine = [base_of(self._held[name].variable) for name in dying]
-        choices = [*(name for name in mine if name in _SHORT), *_SHORT]
-        free = next((name for name in choices if name not in busy and name not in self.arguments), None)
-        return free or identifier(operation.name, {*busy, *self.arguments})
+        is_mask = value.dtype == "bool"
+        usual = ("mask",) if is_mask else _SHORT
+        mine = [base_of(self._held[name].variable) for name in dying if is_mask == (self.values[name].dtype == "bool")]
+        choices = [*(name for name in mine if is_mask or name in _SHORT), *usual]
+        kept = {*self.arguments}.difference(_SHORT)  # an argument of a longer name keeps its value
+        free = next((name for name in choices if name not in {*busy, *kept}), None)
+        return free or identifier(operation.name, {*busy, *kept})
 
     def beside(self, name: str) -> str:
         """A free variable of that name or one like it."""
@@ -180,12 +202,21 @@ class Context:
         """Whether anything takes a value."""
         return self._left[name] > 0
 
+    def is_used_once(self, name: str) -> bool:
+        """Whether one operation takes a value, once."""
+        return self._left[name] == 1
+
     def shape_comment(self, operation: Operation, index: int, *, steps: bool = False) -> str:
         """An output's shape; ``steps`` for that of every step where only the last is given."""
         shape = operation.outputs[index].shape
         if steps and not operation.settings["return_sequences"]:
             shape = (shape[0], self.value(operation).shape[1], *shape[1:])
-        return shape_text(shape, natural(len(shape)))
+        return self._told(operation, shape_text(shape, natural(len(shape))))
+
+    def _told(self, operation: Operation, shape: str) -> str:
+        """A shape, or nothing where it is that of an input: it has been told already."""
+        known = [shape_text(self.values[name].shape, self.order_of(name)) for name in operation.inputs if name]
+        return "" if shape in known else shape
 
     def both_ways_comment(self, operation: Operation) -> str:
         """The shape of both directions' steps side by side."""
@@ -210,7 +241,6 @@ class Context:
             self._modules[key] = name
             self.layers += statement(f"self.{name}", made, 2)
             self.tensors += [renamed(output, f"{name}.{local}") for local, output in weights.items()]
-            self.used |= set(operation.weights.values())
         return f"self.{self._modules[key]}"
 
     def parameter(self, operation: Operation, suffix: str, output: Output) -> str:
@@ -223,7 +253,6 @@ class Context:
             made = Call("nn.Parameter", (f"torch.empty({sizes})",))
             self.layers += statement(f"self.{name}", made, 2)
             self.tensors.append(renamed(output, name))
-            self.used |= set(operation.weights.values())
         return f"self.{self._modules[key]}"
 
     def name(self, name: str) -> str:
@@ -234,13 +263,13 @@ class Context:
 
     def part(self, name: str) -> str:
         """Have a definition of ``torch_parts`` in the file: ``lstm.LSTM``. Gives what it is called."""
-        self.parts[name] = None
+        self.file.parts[name] = None
         return name.partition(".")[2]
 
     def planned(self, operation: Operation, target: str) -> dict[str, Output]:
         """An operation's weights in another layout of their kind."""
         found = planned(self.checkpoint, operation, target)
-        self.plans[operation.layer] = found.plan
+        self.file.plans[operation.layer] = found.plan
         return dict(found.tensors)
 
     def stored(self, operation: Operation, local: str, arrange: Callable[[Array], Array] = lambda array: array) -> Made:

@@ -100,8 +100,8 @@ def _merged_mask(call: Call, values: Sequence[Value]) -> Value | None:
     masks = [mask for value in values if (mask := call.mask(value)) is not None]
     if len(masks) < len(values):
         return None
-    merged = masks[0]
-    for mask in masks[1:]:
+    merged, *others = dict.fromkeys(masks)
+    for mask in others:
         merged = call.add("logical_or", [merged, mask], {}, suffix="mask")
     return merged
 

@@ -14,7 +14,7 @@ from ..torch_code import call
 from ..torch_context import Context, Order, channels_first, natural, turn
 from ..torch_registry import emits
 
-_REMARKS = {"causal": "steps of the past only", "same": "the odd one at the end"}
+_REMARKS = {"causal": "steps of the past only", "same": "padding same: the odd one at the end"}
 
 
 @emits("conv")

@@ -73,9 +73,18 @@ def affine(c: Context, operation: Operation) -> None:
     is_number = not scale.ndim and not offset.ndim
     order = c.order(operation) if is_number else None
     y = c.get(operation, order=order)
-    y = f"{y} * {_numbers(c, operation, 'scale', scale)}" if np.any(scale != 1) else y
+    y = f"{y} {_factor(c, operation, scale)}" if np.any(scale != 1) else y
     y = f"{y} + {_numbers(c, operation, 'offset', offset)}" if np.any(offset != 0) else y
     c.put(operation, y, order)
+
+
+def _factor(c: Context, operation: Operation, scale: Array) -> str:
+    """A product with a scale; one of 1/255 is a quotient."""
+    if scale.size == 1 and 0 < scale < 1:
+        whole = round(1 / float(scale))
+        if np.float32(1 / whole) == scale:
+            return f"/ {whole}"
+    return f"* {_numbers(c, operation, 'scale', scale)}"
 
 
 @emits("standardize")

@@ -144,15 +144,16 @@ def _merged(mode: str, one: str, other: str) -> Code:
 
 def _one_part(c: Context, operation: Operation) -> None:
     """A layer of the file's own, of one direction."""
-    layer = _part(c, operation, "", _part_weights(c, operation)[""])
+    weights = _part_weights(c, operation)[""]
+    layer = c.layer(operation, _part(c, operation, weights), weights)
     backwards = operation.settings["direction"] == "backwards"
-    states = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
-    given = [_turned_steps(c, operation), *_extras(c, operation, states, backwards)]
+    given = [_turned_steps(c, operation), *_extras(c, operation, backwards=backwards)]
     _put_one_way(c, operation, call(layer, *given), stacked=False)
 
 
-def _extras(c: Context, operation: Operation, states: list[str], backwards: bool) -> list[str]:
+def _extras(c: Context, operation: Operation, *, backwards: bool = False) -> list[str]:
     """Initial states and mask, where there are any."""
+    states = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
     given = [f"states=({', '.join(states)}{',' if len(states) == 1 else ''})"] if states else []
     if c.has(operation, 1):
         mask = c.get(operation, 1)
@@ -162,46 +163,40 @@ def _extras(c: Context, operation: Operation, states: list[str], backwards: bool
 
 def _two_parts(c: Context, operation: Operation) -> None:
     """Two layers of the file's own, one of which reads from the end."""
-    settings, count = operation.settings, _STATES[operation.kind]
+    settings = operation.settings
     mode, merged = settings["merge_mode"], 2 if settings["merge_mode"] == "none" else 1
-    states = [c.get(operation, index) for index in range(2, len(operation.inputs)) if operation.inputs[index]]
-    x = c.get(operation)
-    sides = []
-    for index, (side, weights) in enumerate(_part_weights(c, operation).items()):
-        layer = _part(c, operation, side, weights)
-        steps, variable = (f"{x}.flip(1)" if index else x), c.beside(_SIDES[index])
-        own = states[index * count : (index + 1) * count]
-        used = any(c.is_used(operation.outputs[merged + index * count + which].name) for which in range(count))
-        kept = c.beside(f"{side}_states") if used else "_"
-        c.line(f"{variable}, {kept}", call(layer, steps, *_extras(c, operation, own, bool(index))))
-        for which in range(count if used else 0):
-            c.hold(operation, f"{kept}[{which}]", index=merged + index * count + which)
-        last = variable if settings["return_sequences"] else f"{variable}[:, -1]"
-        sides.append(f"{last}.flip(1)" if index and settings["return_sequences"] else last)
+    sides = _part_weights(c, operation)
+    parts = [_part(c, operation, weights) for weights in sides.values()]
+    weights = {f"{side}_layer.{name}": output for side, found in sides.items() for name, output in found.items()}
+    layer = c.layer(operation, call(c.part("bidirectional.Bidirectional"), *parts), weights)
+    made = call(layer, c.get(operation), *_extras(c, operation))
+    used = any(c.is_used(value.name) for value in operation.outputs[merged:])
+    y, reverse, states = c.target(operation), c.beside("reverse"), c.beside("states") if used else "_"
+    c.line(f"{y}, {reverse}, {states}", made)
+    for index in range(len(operation.outputs) - merged if used else 0):
+        c.hold(operation, f"{states}[{index}]", index=merged + index)
+    one, other = (y, reverse) if settings["return_sequences"] else (f"{y}[:, -1]", f"{reverse}[:, 0]")
     if mode == "none":
-        for index, side in enumerate(sides):
-            variable = c.beside(_SIDES[index])
-            if side != variable:
-                c.line(variable, side, c.shape_comment(operation, index))
-            c.hold(operation, variable, index=index)
+        c.hold(operation, one)
+        c.hold(operation, other, index=1)
     else:
-        c.put(operation, _merged(mode, *sides))
+        c.line(y, _merged(mode, one, other), c.shape_comment(operation, 0))
+        c.hold(operation, y)
 
 
-def _part(c: Context, operation: Operation, side: str, weights: Mapping[str, Output]) -> str:
-    """A layer of the file's own, as an attribute of the model."""
+def _part(c: Context, operation: Operation, weights: Mapping[str, Output]) -> Call:
+    """A layer of the file's own."""
     settings = operation.settings
     is_before = settings.get("reset") == "before"
     weight = weights["weight_ih" if is_before else "weight_ih_l0"]
-    made = call(
+    return call(
         c.part("gru.GRUResetBefore" if is_before else _PARTS[operation.kind]),
         weight.shape[1],
         settings["units"],
         bias=None if any(name.startswith("bias") for name in weights) else False,
         **unusual_activations(c, operation),
-        zero_output_for_mask=True if settings["zero_output_for_mask"] else None,
+        zero_output_for_mask=True if settings["zero_output_for_mask"] and c.has(operation, 1) else None,
     )
-    return c.layer(operation, made, weights, suffix=side)
 
 
 def unusual_activations(c: Context, operation: Operation) -> dict[str, str]:

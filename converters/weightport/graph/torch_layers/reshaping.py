@@ -60,7 +60,11 @@ def expand(c: Context, operation: Operation) -> None:
     x = c.get(operation)
     for axis in operation.settings["axes"]:
         x = f"{x}.unsqueeze({axis})"
-    c.put(operation, x)
+    (value,) = operation.outputs
+    if value.dtype == "bool" and c.is_used_once(value.name):  # a mask on its way into another one
+        c.hold(operation, x)
+    else:
+        c.put(operation, x)
 
 
 @emits("squeeze")
