@@ -12,7 +12,7 @@ from .blocks import StoredBlock
 from .checkpoint import Array, Checkpoint, Layer, Setting, Tensor
 from .engine import strided
 from .errors import LayoutError, UsageError
-from .match import layer_view
+from .matching.sides import layer_view
 from .planner import is_floating
 from .views import View, families_of
 

@@ -6,19 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import Checkpoint, Setting
-from .coverage import Coverage
 from .errors import printable
-from .explain import Cell, Explanation, Picture, Step
-from .inspection import BlockInfo, LayerInfo
-from .layouts import Layout
-from .plan import EXACT, Plan
-from .report import Report
+from .plan import EXACT
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
+
+    from .checkpoint import Checkpoint, Setting
+    from .coverage import Coverage
+    from .explain import Cell, Explanation, Picture, Step
+    from .inspection import BlockInfo, LayerInfo
+    from .layouts import Layout
+    from .plan import Plan
+    from .report import Report
 
 GATE_STYLES = {
     "input": "black on bright_blue",

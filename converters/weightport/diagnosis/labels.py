@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checkpoint import Array
 from ..families import VARYING
-from ..frameworks import all_frameworks
+from ..frameworks import framework_names
 from ..layouts import Layout, layouts_of
 from .case import Case, Slot, Slots
 from .hypothesis import Hypothesis
@@ -78,7 +78,7 @@ def _hint(case: Case, axis: str, instead: Mapping[str, str]) -> str:
     back = {other: label for label, other in instead.items()}
     for side, read, partner in (("B", instead, "A"), ("A", back, "B")):
         found = tuple(read[label] for label in _order(_layout(case, side), axis))
-        frameworks = dict.fromkeys([_layout(case, partner).framework, *all_frameworks()])
+        frameworks = dict.fromkeys([_layout(case, partner).framework, *framework_names()])
         for framework in frameworks if found else ():
             layout = layouts_of(framework).get(f"{framework}.{case.kind.name}")
             if layout and _order(layout, axis) == found:

@@ -8,45 +8,58 @@ polynomial.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from math import prod
 
 from ..checkpoint import Array
+from ..memory import Scratch
 from ..threads import WORKERS, side_by_side
+from ._stored import FileArray
 
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
 _SMALL = 1 << 22
+_READ = 1 << 20
+
+_scratch = Scratch()
 
 
 def crc32_of_array(array: Array) -> int:
     """The CRC-32 of a C-contiguous array's bytes."""
     data = array.reshape(-1).view("u1").data
-    return crc32_of_range(data.nbytes, lambda start, size: iter([data[start : start + size]]))
+    return _in_parts(data.nbytes, lambda start, size: zlib.crc32(data[start : start + size]))
 
 
-def crc32_of_range(size: int, chunks: Callable[[int, int], Iterator[bytes | memoryview]]) -> int:
-    """The CRC-32 of ``size`` bytes; ``chunks(start, size)`` gives a part of them, piece by piece."""
+def crc32_of_stored(stored: FileArray) -> int:
+    """The CRC-32 of an array of bytes in a file, of which little is in memory at a time."""
+    return _in_parts(prod(stored.shape), partial(_sum_stored, stored))
+
+
+def _in_parts(size: int, sum_of: Callable[[int, int], int]) -> int:
+    """The checksum of ``size`` bytes; ``sum_of(start, size)`` gives that of a part of them."""
     count = WORKERS if size >= _SMALL else 1
     step = -(-size // count)
     sizes = [min(step, size - start) for start in range(0, size, step)] if size else [0]
-    sums = side_by_side([partial(_sum, chunks, index * step, length) for index, length in enumerate(sizes)])
+    sums = side_by_side([partial(sum_of, index * step, length) for index, length in enumerate(sizes)])
     total = 0
     for checksum, length in zip(sums, sizes, strict=True):
         total = combine(total, checksum, length)
     return total
 
 
+def _sum_stored(stored: FileArray, start: int, size: int) -> int:
+    memory, checksum = _scratch.array((min(size, _READ),), stored.dtype), 0
+    for done in range(0, size, _READ):
+        part = memory[: size - done]
+        stored.read_run(start + done, part)
+        checksum = zlib.crc32(part.data, checksum)
+    return checksum
+
+
 def combine(first: int, second: int, length: int) -> int:
     """The checksum of two parts, of which the second has ``length`` bytes."""
     return _multiply(_power(8 * length), first) ^ second
-
-
-def _sum(chunks: Callable[[int, int], Iterator[bytes | memoryview]], start: int, size: int) -> int:
-    checksum = 0
-    for chunk in chunks(start, size):
-        checksum = zlib.crc32(chunk, checksum)
-    return checksum
 
 
 def _multiply(one: int, other: int) -> int:

@@ -8,15 +8,17 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from ..errors import CheckpointError
-from ._checksum import crc32_of_range
+from ._checksum import crc32_of_stored
+from ._stored import FileArray
 
 SIGNATURE = b"PK\x03\x04"
 MAX_RATIO = 100
@@ -34,7 +36,6 @@ _UTF8_NAME = 0x0800
 _USUAL_FLAGS = 0x0002 | 0x0004 | _DESCRIPTOR_FOLLOWS | _UTF8_NAME
 """How hard deflate tried, what follows the content, how names are spelled."""
 _SEE_ZIP64, _SEE_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
-_CHUNK = 1 << 20
 _SLACK = 1 << 10
 """By how much deflate may make the start of a content longer."""
 _CUT_SHORT = "its directory, which stands at the end, is not there, so it is cut short"
@@ -76,7 +77,7 @@ class ZipDirectory:
     def read(self, name: str) -> bytes:
         """The whole content of a member. Raises CheckpointError when its size or its checksum is wrong."""
         member = self.member(name)
-        content = b"".join(self._stored_chunks(member, 0, member.stored_size))
+        content = self._stored(member, member.stored_size).read().tobytes()
         if member.compressed:
             content = _inflated(content, member, f"{self.path}: member {name!r}")
         self._compare_crc(member, zlib.crc32(content))
@@ -85,7 +86,7 @@ class ZipDirectory:
     def head(self, name: str, size: int) -> bytes:
         """The first bytes of a member's content, at most ``size`` of them; their checksum is not looked at."""
         member = self.member(name)
-        stored = b"".join(self._stored_chunks(member, 0, min(member.stored_size, size + _SLACK)))
+        stored = self._stored(member, min(member.stored_size, size + _SLACK)).read().tobytes()
         if not member.compressed:
             return stored[:size]
         try:
@@ -97,7 +98,7 @@ class ZipDirectory:
     def check_crc(self, name: str) -> None:
         """Read an uncompressed member through in chunks. Raises CheckpointError when its checksum is wrong."""
         member = self.member(name)
-        self._compare_crc(member, crc32_of_range(member.stored_size, partial(self._stored_chunks, member)))
+        self._compare_crc(member, crc32_of_stored(self._stored(member, member.stored_size)))
 
     def _compare_crc(self, member: ZipMember, crc: int) -> None:
         if crc != member.crc and self.has_checksums:
@@ -106,14 +107,9 @@ class ZipDirectory:
                 "the file is damaged; copy or download it again"
             )
 
-    def _stored_chunks(self, member: ZipMember, start: int, size: int) -> Iterator[bytes]:
-        try:
-            with self.path.open("rb") as file:
-                file.seek(member.data_offset + start)
-                for done in range(0, size, _CHUNK):
-                    yield file.read(min(_CHUNK, size - done))
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
+    def _stored(self, member: ZipMember, size: int) -> FileArray:
+        """The first bytes of a member as the archive holds them."""
+        return FileArray(self.path, member.data_offset, (size,), np.dtype(np.uint8))
 
 
 def open_directory(path: Path) -> ZipDirectory:

@@ -24,6 +24,7 @@ __all__ = [
     "Framework",
     "all_frameworks",
     "framework_named",
+    "framework_names",
     "framework_of_model",
     "framework_of_names",
 ]
@@ -70,21 +71,29 @@ class Framework(Protocol):
 
 
 @cache
+def framework_names() -> tuple[str, ...]:
+    """The names of the frameworks that have a module here, which are the modules' names."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+
+
 def all_frameworks() -> Mapping[str, Framework]:
-    """Every framework by its name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    modules = [cast(Framework, importlib.import_module(f".{name}", __package__)) for name in names]
-    return {module.NAME: module for module in modules}
+    """Every framework that has a module here, by its name."""
+    return {name: _module(name) for name in framework_names()}
+
+
+@cache
+def _module(name: str) -> Framework:
+    return cast(Framework, importlib.import_module(f".{name}", __package__))
 
 
 def framework_named(name: str) -> Framework:
     """The framework of that name: a module here, or any that has a layout file. Raises UsageError where there is
     neither."""
-    if name in all_frameworks():
-        return all_frameworks()[name]
+    if name in framework_names():
+        return _module(name)
     if name in framework_files():
         return NamedFramework(name)
-    known = sorted({*all_frameworks(), *framework_files()})
+    known = sorted({*framework_names(), *framework_files()})
     raise UsageError(f"no framework {name!r}; known are {', '.join(known)}")
 
 
