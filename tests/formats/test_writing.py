@@ -18,10 +18,12 @@ from weightport.checkpoint import Array, DType
 from weightport.errors import CheckpointError, WeightportError
 from weightport.flushing import flushed_early
 from weightport.formats import _checksum, _tensor_writer
-from weightport.formats._checksum import combine, crc32_of_array
+from weightport.formats._checksum import combine, crc32_of_array, crc32_of_stored
 from weightport.formats._room import allocate
+from weightport.formats._stored import FileArray
 from weightport.formats._tensor_writer import TensorWriter
 from weightport.staging import staged
+from weightport.threads import side_by_side
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,36 @@ def test_tensors_stand_little_endian_in_their_places_and_nothing_else_changes(
     assert path.read_bytes() == expected
 
 
+class Full:
+    """A file on a full disk."""
+
+    def seek(self, offset):
+        del offset
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self):
+        pass
+
+
 def test_a_tensor_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     path = tmp_path / "file"
     allocate(path, 64)
-
-    class Full:
-        def seek(self, offset):
-            del offset
-
-        def write(self, data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        def close(self):
-            pass
-
     with TensorWriter(path) as writer:
         writer._file.close()
         monkeypatch.setattr(writer, "_file", Full())
         with pytest.raises(CheckpointError, match=r"file: cannot be written: No space left on device$"):
             writer.write(0, Given(np.ones(3, np.float32)))
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    """Its parent's are not there: whoever waited for them would wait for ever."""
+    side_by_side([os.getpid, os.getpid])
+    child = os.fork()
+    if not child:
+        os._exit(sum(side_by_side([lambda: 1, lambda: 2])))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
@@ -95,6 +108,17 @@ def test_a_checksum_in_halves_is_that_of_the_whole(size, monkeypatch):
     monkeypatch.setattr(_checksum, "_SMALL", 1000)
     array = np.random.default_rng(size).integers(0, 256, size, np.uint8)
     assert crc32_of_array(array) == zlib.crc32(array.tobytes())
+    assert crc32_of_array(array, zlib.crc32(b"before")) == zlib.crc32(b"before" + array.tobytes())
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 4096])
+def test_the_checksum_of_bytes_in_a_file_is_that_of_the_bytes(size, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checksum, "_SMALL", 1000)
+    monkeypatch.setattr(_checksum, "_READ", 300)
+    data = np.random.default_rng(size).bytes(size)
+    (tmp_path / "file").write_bytes(b"head" + data + b"tail")
+    stored = FileArray(tmp_path / "file", 4, (size,), np.dtype("u1"))
+    assert crc32_of_stored(stored) == zlib.crc32(data)
 
 
 def test_a_failed_flush_in_the_background_fails_the_whole_write(tmp_path, monkeypatch):

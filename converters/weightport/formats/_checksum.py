@@ -25,10 +25,12 @@ _READ = 1 << 20
 _scratch = Scratch()
 
 
-def crc32_of_array(array: Array) -> int:
-    """The CRC-32 of a C-contiguous array's bytes."""
+def crc32_of_array(array: Array, before: int = 0) -> int:
+    """The CRC-32 of a C-contiguous array's bytes, which follow others whose checksum is ``before``."""
     data = array.reshape(-1).view("u1").data
-    return _in_parts(data.nbytes, lambda start, size: zlib.crc32(data[start : start + size]))
+    if data.nbytes < _SMALL:
+        return zlib.crc32(data, before)
+    return combine(before, _in_parts(data.nbytes, lambda at, size: zlib.crc32(data[at : at + size])), data.nbytes)
 
 
 def crc32_of_stored(stored: FileArray) -> int:

@@ -7,10 +7,10 @@ content only, and no more than one tensor is in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from ..errors import CheckpointError, RefusedError
 from ._hdf5 import Dataset, Group
 from ._hdf5_storage import BFLOAT16
 from ._room import reserve
+from ._stored import FileBytes
 from ._template import with_template
 from ._tensor_writer import TensorWriter
 
-_CHUNK = 1 << 20
 _DTYPE = "dtype"
 _OPAQUE = np.dtype("V2")
 _NATIVE = {np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
@@ -66,14 +66,15 @@ class Frame:
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def copy_to(self, write: Callable[[Any], object]) -> None:
-        """Give the whole file, values included, to ``write`` in order; this file keeps its holes."""
-        with self.path.open("rb") as file:
+    def parts(self) -> Iterator[bytes | Output]:
+        """The whole file in order: the bytes around the values, and what gives the values."""
+        with FileBytes(self.path) as data:
+            end = 0
             for place in self.places:
-                _copy(file, write, place.offset - file.tell())
-                write(_bytes_of(place.output))
-                file.seek(place.end)
-            _copy(file, write, self.size - file.tell())
+                yield data[end : place.offset]
+                yield place.output
+                end = place.end
+            yield data[end:]
 
 
 def make_frame(path: Path, tree: Group, outputs: Mapping[str, Output]) -> Frame:
@@ -176,14 +177,3 @@ def _write_attributes(item: Any, attributes: Mapping[str, Array | None], path: s
             raise RefusedError(f"the template's attribute {name!r} of {'/' + path!r} is neither number nor text")
         text = value.dtype == object
         item.attrs.create(name, value[()] if text else value, dtype=h5py.string_dtype() if text else None)
-
-
-def _copy(file: BinaryIO, write: Callable[[Any], object], size: int) -> None:
-    for start in range(0, size, _CHUNK):
-        write(file.read(min(_CHUNK, size - start)))
-
-
-def _bytes_of(output: Output) -> Any:
-    memory = np.empty(output.shape, output.dtype)
-    output.fill(memory)
-    return memory.reshape(-1).view(np.uint8).data

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..checkpoint import LazyTensor
 from ..errors import CheckpointError
 from ._checksum import crc32_of_stored
 from ._stored import FileArray
@@ -82,6 +83,19 @@ class ZipDirectory:
             content = _inflated(content, member, f"{self.path}: member {name!r}")
         self._compare_crc(member, zlib.crc32(content))
         return content
+
+    def content(self, name: str) -> bytes | LazyTensor:
+        """A member for another archive: its bytes, or what gives them where they are not compressed."""
+        member = self.member(name)
+        if member.compressed:
+            return self.read(name)
+        stored = self._stored(member, member.size)
+
+        def verified() -> FileArray:
+            self.check_crc(name)
+            return stored
+
+        return LazyTensor(name, stored.shape, stored.dtype, verified)
 
     def head(self, name: str, size: int) -> bytes:
         """The first bytes of a member's content, at most ``size`` of them; their checksum is not looked at."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..checkpoint import Output
-from ._checksum import combine, crc32_of_array
+from ._checksum import crc32_of_array
 from ._room import allocate
 from ._tensor_writer import TensorWriter
 
@@ -25,15 +25,9 @@ LIMIT_16 = 0xFFFF
 """Sizes, offsets and counts from these on are ZIP64; the old fields then have all bits set."""
 
 
-@dataclass(frozen=True)
-class Headed:
-    """A tensor with bytes before it, in one member."""
-
-    head: bytes
-    output: Output
-
-
-Content: TypeAlias = bytes | Output | Headed
+Part: TypeAlias = bytes | Output
+Content: TypeAlias = Part | tuple[Part, ...]
+"""What a member holds: bytes, a tensor, or several of them one after the other."""
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
@@ -52,13 +46,10 @@ class _Member:
     """A member, and where its header and its content begin."""
 
     name: bytes
-    content: Content
+    parts: tuple[Part, ...]
+    size: int
     header: int
     data: int
-
-    @property
-    def size(self) -> int:
-        return _size(self.content)
 
     @property
     def flags(self) -> int:
@@ -83,33 +74,30 @@ def write_archive(path: Path, contents: Sequence[tuple[str, Content]]) -> None:
 
 def _fill(member: _Member, writer: TensorWriter) -> int:
     """Put the content into its place. Returns its checksum."""
-    if isinstance(member.content, bytes):
-        writer.put(member.data, member.content)
-        return zlib.crc32(member.content)
-    if isinstance(member.content, Headed):
-        head, output = member.content.head, member.content.output
-        writer.put(member.data, head)
-        array = writer.write(member.data + len(head), output)
-        return combine(zlib.crc32(head), crc32_of_array(array), array.nbytes)
-    return crc32_of_array(writer.write(member.data, member.content))
+    at, checksum = member.data, 0
+    for part in member.parts:
+        if isinstance(part, bytes):
+            writer.put(at, part)
+            checksum = zlib.crc32(part, checksum)
+        else:
+            checksum = crc32_of_array(writer.write(at, part), checksum)
+        at += _size(part)
+    return checksum
 
 
 def _placed(contents: Sequence[tuple[str, Content]]) -> Iterator[_Member]:
     header = 0
     for name, content in contents:
-        encoded = name.encode()
-        data = header + _LOCAL_HEADER.size + len(encoded) + len(_local_extra(_size(content))) + _EXTRA.size
+        encoded, parts = name.encode(), content if isinstance(content, tuple) else (content,)
+        size = sum(map(_size, parts))
+        data = header + _LOCAL_HEADER.size + len(encoded) + len(_local_extra(size)) + _EXTRA.size
         data += -data % ALIGNMENT
-        yield _Member(encoded, content, header, data)
-        header = data + _size(content)
+        yield _Member(encoded, parts, size, header, data)
+        header = data + size
 
 
-def _size(content: Content) -> int:
-    if isinstance(content, bytes):
-        return len(content)
-    if isinstance(content, Headed):
-        return len(content.head) + _size(content.output)
-    return prod(content.shape) * content.dtype.itemsize
+def _size(part: Part) -> int:
+    return len(part) if isinstance(part, bytes) else prod(part.shape) * part.dtype.itemsize
 
 
 def _local_header(member: _Member, crc: int) -> bytes:

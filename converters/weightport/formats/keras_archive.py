@@ -12,9 +12,9 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from ..errors import CheckpointError, RefusedError
 from ._hdf5 import parse_json, read_tree
 from ._hdf5_keras import object_contents, object_datasets, object_tree
 from ._hdf5_region import Region
-from ._hdf5_write import Frame, make_frame, placed
+from ._hdf5_write import make_frame, placed
 from ._zip import SIGNATURE, ZipDirectory, open_directory
+from ._zip_write import Content, write_archive
 
 NAME = "keras"
 CONFIG = "config"
@@ -35,8 +36,6 @@ SUFFIXES: tuple[str, ...] = (".keras",)
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _WRITES_LIKE = "3.10.0"  # the first whose groups have the layers' names
 _NAME_OFFSET = 30
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
 _COPY_BYTES = 1 << 20
 
 
@@ -79,15 +78,16 @@ def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, m
         named = {tensor.name: LazyTensor(tensor.name, tensor.shape, tensor.dtype, _no_values) for tensor in tensors}
         tree = object_tree(replace(template, tensors=named))
         outputs: Mapping[str, Output] = {tensor.name: tensor for tensor in tensors}
-        copy_others = partial(_write_texts, template.description["config"])
+        members = list(_texts(template.description["config"]))
     else:
         archive = open_directory(Path(template.origin))
         tree = read_tree(_region(archive))
         outputs = placed(path, tensors, template, object_datasets(tree))
-        copy_others = partial(_copy_members, archive)
+        members = [(name, archive.content(name)) for name in archive.members]
     frame_path = path.with_name(f"{path.name}.frame")
     try:
-        _write_archive(path, template.origin, make_frame(frame_path, tree, outputs), copy_others)
+        weights = tuple(make_frame(frame_path, tree, outputs).parts())
+        write_archive(path, [(name, weights if name == _WEIGHTS else content) for name, content in members])
     finally:
         frame_path.unlink(missing_ok=True)
 
@@ -96,47 +96,11 @@ def _no_values() -> Array:
     raise CheckpointError("a tensor that is to be written has no values yet")
 
 
-def _write_archive(
-    path: Path, origin: str, frame: Frame, write_others: Callable[[zipfile.ZipFile, Callable[[], None]], None]
-) -> None:
-    """The archive with the frame in the place of the weights; ``write_others`` writes what else is in it."""
-    try:
-        with zipfile.ZipFile(path, "x") as target:
-
-            def write_weights() -> None:
-                with target.open(_entry(_WEIGHTS, frame.size), "w") as file:
-                    frame.copy_to(file.write)
-
-            write_others(target, write_weights)
-    except (OSError, zipfile.BadZipFile) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: cannot be written from {origin}: {reason}") from error
-
-
-def _copy_members(template: ZipDirectory, target: zipfile.ZipFile, write_weights: Callable[[], None]) -> None:
-    """The template's members in its order."""
-    with zipfile.ZipFile(template.path) as source:
-        for name, member in template.members.items():
-            if name == _WEIGHTS:
-                write_weights()
-                continue
-            with source.open(name) as content, target.open(_entry(name, member.size), "w") as file:
-                shutil.copyfileobj(content, file, _COPY_BYTES)
-
-
-def _write_texts(config: Mapping[str, Any], target: zipfile.ZipFile, write_weights: Callable[[], None]) -> None:
+def _texts(config: Mapping[str, Any]) -> Iterator[tuple[str, Content]]:
     """The members as Keras has them: what wrote the file, the config, the weights."""
     for name, value in ((_METADATA, {"keras_version": _WRITES_LIKE}), (_CONFIG, config)):
-        target.writestr(_entry(name, 0), json.dumps(value))
-    write_weights()
-
-
-def _entry(name: str, size: int) -> zipfile.ZipInfo:
-    """A member that says nothing of the time and the machine, so that equal content gives equal bytes."""
-    entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = _UNIX
-    entry.file_size = size
-    return entry
+        yield name, json.dumps(value).encode()
+    yield _WEIGHTS, b""
 
 
 def _region(archive: ZipDirectory) -> Region:

@@ -19,7 +19,7 @@ from ._npy import HEAD_BYTES, ArrayHeader, npy_header, read_npy_header
 from ._stored import FileArray
 from ._template import with_template
 from ._zip import SIGNATURE, ZipDirectory, is_safe_name, open_directory
-from ._zip_write import Content, Headed, write_archive
+from ._zip_write import Content, write_archive
 
 NAME = "npz"
 FRAMEWORK = ""
@@ -65,7 +65,7 @@ def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, m
     bfloat16 is written as raw pairs of bytes, as NumPy itself does it: MLX reads them back, and NumPy with ``view``."""
     del metadata  # the format has no place for text
     contents: list[tuple[str, Content]] = [
-        (_member_name(output.name), Headed(npy_header(output.name, output.shape, output.dtype), output))
+        (_member_name(output.name), (npy_header(output.name, output.shape, output.dtype), output))
         for output in with_template(tensors, template)
     ]
     write_archive(path, contents)
