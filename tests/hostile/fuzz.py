@@ -78,6 +78,8 @@ READERS: Mapping[str, tuple[str, mutations.Mutate]] = {
     "weights.h5": ("model.weights.h5", mutations.of_hdf5),
     "h5": ("model.h5", mutations.of_hdf5),
     "config": ("config.json", mutations.of_json),
+    "npz": ("model.npz", mutations.of_zip(mutations.of_bytes)),
+    "msgpack": ("model.msgpack", mutations.of_bytes),
 }
 
 
@@ -109,6 +111,9 @@ def _rich() -> Iterator[tuple[str, bytes]]:
 
     yield "model.onnx", graph_model([external("kernel", 3, 2, location="w.bin")]).SerializeToString()
     yield "config.json", _members(KERAS_FILE)["config.json"]
+    for path in sorted((HERE.parents[1] / "fixtures" / "flax").glob("*.msgpack")):
+        yield path.name, path.read_bytes()
+    yield "model.npz", (HERE.parents[1] / "fixtures" / "mlx" / "model.npz").read_bytes()
     weight_map = dict.fromkeys(("dense.weight", "dense.bias"), "shard.safetensors")
     yield READERS["index"][0], json.dumps({"metadata": {"total_size": 32}, "weight_map": weight_map}).encode()
 
@@ -195,7 +200,8 @@ def _open(reader: Reader, data: bytes, folder: Path) -> None:
         return
     path = folder / reader.file
     path.write_bytes(data)
-    for tensor in wp.open(path).tensors.values():
+    framework = "flax" if reader.name in ("npz", "msgpack") else None  # of which such a file says nothing
+    for tensor in wp.open(path, framework).tensors.values():
         tensor.read().tobytes()
 
 

@@ -24,7 +24,7 @@ ROOM = 1 << 29
 HONEST_SOURCE = "model.safetensors"
 TARGETS = ("model.safetensors", "model.pt", "model.onnx", "model.keras")
 
-KNOWN_SUFFIXES = (".keras", ".h5", ".pt", ".pth", ".safetensors", ".onnx")
+KNOWN_SUFFIXES = (".keras", ".h5", ".pt", ".pth", ".safetensors", ".onnx", ".npz", ".msgpack")
 
 # Audit events: https://docs.python.org/3/library/audit_events.html
 _RUNS = (

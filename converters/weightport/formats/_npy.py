@@ -23,6 +23,8 @@ MAX_HEADER = 10_000
 HEAD_BYTES = MAX_HEADER + 16
 """Bytes from the file's start in which a header that is read ends."""
 
+MAX_RANK = 64
+
 _MAGIC = b"\x93NUMPY"
 _LENGTHS = {1: 2, 2: 4, 3: 4}
 """How many bytes the header's length has, by the major version."""
@@ -116,7 +118,11 @@ def _shape(text: str, where: str) -> tuple[int, ...]:
         numbers.pop()  # (), or a comma at the end
     elif len(numbers) == 1:
         numbers = [""]  # a number in brackets is no tuple
-    if text[:1] != "(" or not all(number.isdecimal() and len(number) <= 20 for number in numbers):
+    if (
+        text[:1] != "("
+        or len(numbers) > MAX_RANK
+        or not all(number.isdecimal() and len(number) <= 20 for number in numbers)
+    ):
         raise CheckpointError(f"{where} has a shape that is none: it is damaged")
     return tuple(map(int, numbers))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..checkpoint import Contents, Output, Structure
 from ..errors import UsageError
-from ..layouts import framework_files
+from ..layouts import framework_files, layouts_of
 from ._named import NamedFramework, framework_of_names
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def framework_named(name: str) -> Framework:
     neither."""
     if name in framework_names():
         return _module(name)
-    if name in framework_files():
+    if layouts_of(name):
         return NamedFramework(name)
     known = sorted({*framework_names(), *framework_files()})
     raise UsageError(f"no framework {name!r}; known are {', '.join(known)}")

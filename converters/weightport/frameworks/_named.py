@@ -7,7 +7,8 @@ A tensor is called after the modules that it is in and by its name in the layout
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, Output, Structure
@@ -81,12 +82,13 @@ class NamedFramework:
 
     def _inside_collections(self, path: Path) -> Path:
         """The path without the collections around the model; a training state may hold one inside another."""
-        known = self._collections()
+        known = self.collections()
         while len(path) > 1 and path[0] in known:
             path = path[1:]
         return path
 
-    def _collections(self) -> set[str]:
+    def collections(self) -> set[str]:
+        """The trees that this framework keeps tensors in."""
         tensors = [tensor for layout in layouts_of(self.NAME).values() for tensor in layout.tensors]
         return {self._naming.collection, *(tensor.collection for tensor in tensors)} - {""}
 
@@ -99,9 +101,16 @@ class NamedFramework:
 def framework_of_names(names: Sequence[str]) -> str | None:
     """The one framework in whose collections all these names are; None where there is none, or more than one."""
     outer = {SEPARATORS.split(name)[0] for name in names}
-    found = []
-    for framework in framework_files():
-        naming = naming_of(framework)
-        if naming.collection in outer and outer <= {*NamedFramework(framework)._collections(), *naming.skipped}:
-            found.append(framework)
+    found = [framework for framework, (usual, known) in _outermost().items() if usual in outer and outer <= known]
     return found[0] if len(found) == 1 else None
+
+
+@cache
+def _outermost() -> Mapping[str, tuple[str, frozenset[str]]]:
+    """The usual collection of every framework that has one, and all that can stand where it does."""
+    found = {framework: naming_of(framework) for framework in framework_files()}
+    return {
+        framework: (naming.collection, frozenset({*NamedFramework(framework).collections(), *naming.skipped}))
+        for framework, naming in found.items()
+        if naming.collection
+    }

@@ -126,6 +126,28 @@ def safetensors(path: Path) -> Path:
     return path
 
 
+def npz(path: Path) -> Path:
+    """An ``.npz`` file, its tensors named as Flax names them."""
+    np.savez(path, **{f"params/dense/{name}": array for name, array in (("kernel", KERNEL), ("bias", BIAS))})
+    return path
+
+
+def _packed(array: np.ndarray) -> bytes:
+    """An array as Flax packs it; of so few elements that every length is one byte."""
+    shape = bytes([0x90 | array.ndim, *array.shape])
+    content = b"\x93" + shape + b"\xa7float32\xc4" + bytes([array.nbytes]) + array.tobytes()
+    return b"\xc7" + bytes([len(content), 1]) + content
+
+
+MSGPACK = b"\x81\xa6params\x81\xa5dense\x82\xa6kernel" + _packed(KERNEL) + b"\xa4bias" + _packed(BIAS)
+
+
+def msgpack(path: Path) -> Path:
+    """A ``.msgpack`` file of Flax."""
+    path.write_bytes(MSGPACK)
+    return path
+
+
 def onnx(path: Path) -> Path:
     """An ``.onnx`` file."""
     from onnx import helper, numpy_helper
@@ -145,5 +167,7 @@ HONEST: Mapping[str, Callable[[Path], Path]] = {
     "model.pth": torch_legacy,
     "model.safetensors": safetensors,
     "model.onnx": onnx,
+    "model.npz": npz,
+    "model.msgpack": msgpack,
 }
 """A maker of each by a name with the right suffix."""

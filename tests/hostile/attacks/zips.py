@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch_files import PROTOCOL, text
 
-from . import Place, attack
+from . import Place, attack, npz
 from . import _honest as honest
 from .pickles import gadget
 
@@ -244,25 +244,9 @@ for _name, (_change, _words) in CHANGES.items():
         attack(_words, f"{_name} ({_suffix})")(partial(_changed, _change, _suffix))
 
 
-@attack("an array of Python objects, which is a pickle and a program", "npz with an object array")
-def npz_of_objects(place: Place) -> Path:
-    """A pickle in the place of numbers."""
-    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
-    program = PROTOCOL + gadget("posix.system", text(place.command)) + b"."
-    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + program
-    return honest.zipped(place.folder / "model.npz", {"w.npy": array})
-
-
-@attack("which with its header is .* bytes, but it has", "npz whose header asks for terabytes")
-def npz_bomb(place: Place) -> Path:
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }\n"
-    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
-    return honest.zipped(place.folder / "model.npz", {"w.npy": array})
-
-
 @attack("a NumPy array .*which does not say what it is", "npy of objects")
 def npy_of_objects(place: Place) -> Path:
-    path = npz_of_objects(place)
+    path = npz.of_objects(place)
     with zipfile.ZipFile(path) as file:
         content = file.read("w.npy")
     path.unlink()
