@@ -66,7 +66,6 @@ def both_ways(dice: Dice, x: Any) -> Any:
     one = layer(dice, sequences=sequences, **more)
     if dice.chance(0.2) and not states:
         other = layer(dice, sequences=sequences, go_backwards=True, **more)
-        other.units = one.units
         other = type(other).from_config({**other.get_config(), "units": one.units})
         return layers.Bidirectional(one, merge_mode=dice.one_of("concat", "sum"), backward_layer=other)(x)
     mode = dice.one_of("concat", "sum", "ave", "mul", None)

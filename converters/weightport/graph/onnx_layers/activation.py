@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import RefusedError
+from ..activations import with_defaults
 from ..onnx_context import Context, plain
 from ..onnx_registry import emits
 from ..operations import Operation
@@ -59,6 +60,13 @@ def activated(c: Context, operation: Operation, x: ir.Value, settings: Mapping[s
     if function in _COMPOSED:
         return _COMPOSED[function](_Numbers(c, operation.outputs[0].dtype), x, settings)
     raise RefusedError(f"{operation.layer}: the activation {function} cannot be written as ONNX yet")
+
+
+def activated_as(c: Context, operation: Operation, name: str, x: ir.Value) -> ir.Value:
+    """The function of that name with its usual parameters; one along an axis takes the last."""
+    if name in ("softmax", "log_softmax"):
+        return c.node("Softmax" if name == "softmax" else "LogSoftmax", [x], {"axis": -1})
+    return activated(c, operation, x, with_defaults(name, {}))
 
 
 class _Numbers:

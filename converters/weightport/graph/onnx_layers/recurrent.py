@@ -1,16 +1,18 @@
-"""Recurrent layers as the native ``LSTM``, ``GRU`` and ``RNN``; both directions of a pair are one node."""
+"""Recurrent layers as the native ``LSTM``, ``GRU`` and ``RNN``; both directions of a pair are one node.
+
+Only activations that these do not have make a ``Scan`` of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import RefusedError
 from ..onnx_context import Context, plain, time_first
 from ..onnx_registry import emits
 from ..operations import Operation
 from .masked_steps import Compact
 from .reshaping import FIRST
+from .scanned_recurrent import scanned
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,27 +32,28 @@ _FUNCTIONS: Mapping[str, tuple[str, float | None, float | None]] = {
     "sigmoid": ("Sigmoid", None, None),
     "softplus": ("Softplus", None, None),
     "softsign": ("Softsign", None, None),
+    "sparse_sigmoid": ("HardSigmoid", 0.5, 0.5),
     "tanh": ("Tanh", None, None),
+}
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "lstm": ("recurrent_activation", "activation", "cell_activation"),
+    "gru": ("recurrent_activation", "activation"),
+    "rnn": ("activation",),
 }
 _MERGES = {"sum": "ReduceSum", "ave": "ReduceMean", "mul": "ReduceProd"}
 
 
 @emits("lstm", "gru", "rnn")
 def recurrent(c: Context, operation: Operation) -> None:
-    """One node, what turns its steps, and what its outputs are made of."""
+    """One node or a ``Scan``, what turns its steps, and what its outputs are made of."""
     settings = operation.settings
     compact = Compact.of(c, operation) if c.has(operation, 1) else None
     x = compact.steps(c, operation) if compact else c.get(operation, order=time_first(3))
     weights = {name: c.weight(operation, tensor, name) for name, tensor in _weights(c, operation).items()}
     states = _initial_states(c, operation)
-    inputs: list[ir.Value | None] = [x, weights["W"], weights["R"], weights.get("B")]
-    inputs.append(compact.lengths if compact else None)
-    y, *last = c.node_of_many(
-        _OPERATORS[operation.kind],
-        _without_tail([*inputs, *states]),
-        _attributes(operation),
-        1 + _STATES[operation.kind],
-    )
+    lengths = compact.lengths if compact else None
+    run = _native if all(settings[name] in _FUNCTIONS for name in _NAMES[operation.kind]) else scanned
+    y, *last = run(c, operation, x, weights, lengths, states)
     if compact:
         _put_masked(c, operation, compact, y, last[0])
     elif settings["return_sequences"]:
@@ -58,6 +61,19 @@ def recurrent(c: Context, operation: Operation) -> None:
     else:
         _put_last(c, operation, last[0])
     _put_states(c, operation, last)
+
+
+def _native(
+    c: Context,
+    operation: Operation,
+    x: ir.Value,
+    weights: Mapping[str, ir.Value],
+    lengths: ir.Value | None,
+    states: Sequence[ir.Value | None],
+) -> Sequence[ir.Value]:
+    """ONNX' own operator: ``(time, directions, batch, units)``, then the last states ``(directions, batch, units)``."""
+    inputs = _without_tail([x, weights["W"], weights["R"], weights.get("B"), lengths, *states])
+    return c.node_of_many(_OPERATORS[operation.kind], inputs, _attributes(operation), 1 + _STATES[operation.kind])
 
 
 def _weights(c: Context, operation: Operation) -> dict[str, Any]:
@@ -74,19 +90,8 @@ def _without_tail(inputs: Sequence[ir.Value | None]) -> list[ir.Value | None]:
 
 def _attributes(operation: Operation) -> dict[str, Any]:
     settings = operation.settings
-    names = {
-        "lstm": ("recurrent_activation", "activation", "cell_activation"),
-        "gru": ("recurrent_activation", "activation"),
-        "rnn": ("activation",),
-    }[operation.kind]
-    unknown = [settings[name] for name in names if settings[name] not in _FUNCTIONS]
-    if unknown:
-        raise RefusedError(
-            f"{operation.layer}: ONNX' {_OPERATORS[operation.kind]} has no activation {unknown[0]}; it has "
-            f"{', '.join(sorted(_FUNCTIONS))}"
-        )
     directions = 2 if settings["direction"] == "bidirectional" else 1
-    functions = [_FUNCTIONS[settings[name]] for name in names] * directions
+    functions = [_FUNCTIONS[settings[name]] for name in _NAMES[operation.kind]] * directions
     attributes: dict[str, Any] = {
         "hidden_size": settings["units"],
         "direction": _DIRECTIONS[settings["direction"]],

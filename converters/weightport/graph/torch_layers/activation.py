@@ -39,11 +39,12 @@ _WITH_PARAMETERS: Mapping[str, Callable[[str, Mapping[str, Any]], Code]] = {
     "hard_shrink": lambda x, given: call(f"{_F}.hardshrink", x, given["threshold"]),
     "leaky_relu": lambda x, given: call(f"{_F}.leaky_relu", x, given["negative_slope"]),
     "soft_shrink": lambda x, given: call(f"{_F}.softshrink", x, given["threshold"]),
-    "sparse_plus": lambda x, given: call("torch.where", f"{x} < 1", f"({x} + 1).clamp(min=0).square() / 4", x),
     "sparse_sigmoid": lambda x, given: f"(0.5 * {x} + 0.5).clamp(0, 1)",
     "squareplus": lambda x, given: f"({x} + ({x}.square() + {given['b']}).sqrt()) / 2",
     "threshold": lambda x, given: call(f"{_F}.threshold", x, given["threshold"], given["value"]),
 }
+_PARTS = {"hard_sigmoid_0.2": "functions.hard_sigmoid", "sparse_plus": "functions.sparse_plus"}
+"""Those that PyTorch does not have."""
 _ALONG_AN_AXIS = {"softmax": "softmax", "log_softmax": "log_softmax"}
 
 
@@ -66,8 +67,8 @@ def applied(c: Context, function: str, x: str, settings: Mapping[str, Any]) -> C
     """The function of an expression."""
     if function == "relu":
         return _relu(c, x, settings)
-    if function == "hard_sigmoid_0.2":
-        return call(c.part("functions.hard_sigmoid"), x)
+    if function in _PARTS:
+        return call(c.part(_PARTS[function]), x)
     if function == "linear":
         return x
     if function in _FUNCTIONS:
@@ -91,8 +92,8 @@ def function_of(c: Context, operation: Operation, name: str) -> str:
         raise RefusedError(f"{operation.layer}: the activation glu halves the features, which no recurrent layer can")
     if name == "relu":
         return "torch.relu"
-    if name in ("linear", "hard_sigmoid_0.2"):
-        return c.part("functions.identity" if name == "linear" else "functions.hard_sigmoid")
+    if name == "linear" or name in _PARTS:
+        return c.part(_PARTS.get(name, "functions.identity"))
     if name in _FUNCTIONS:
         return _FUNCTIONS[name]
     if name in _ALONG_AN_AXIS:
