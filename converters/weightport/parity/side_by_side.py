@@ -97,10 +97,14 @@ def _same_form(one: LayerRun, other: LayerRun, pair: LayerPair) -> tuple[Array, 
     ours, theirs = _same_activation(one, other)
     if pair.kind.name in _RECURRENT:
         settings = {**pair.b.settings, **pair.a.settings}
+        if pair.a.settings.get("direction") != pair.b.settings.get("direction"):
+            ours, theirs = _as_processed(ours, pair.a.settings), _as_processed(theirs, pair.b.settings)
         mode = str(settings.get("merge_mode", "concat"))
-        ours, theirs = _merged(ours, theirs.shape[-1], mode), _merged(theirs, ours.shape[-1], mode)
-        both_ways = pair.a.parts[0].view.counts.get("direction", 1) == 2 and mode == "concat"
-        ours, theirs = _same_steps(ours, theirs.ndim, both_ways), _same_steps(theirs, ours.ndim, both_ways)
+        widths = ours.shape[-1], theirs.shape[-1]
+        both_ways = pair.a.parts[0].view.counts.get("direction", 1) == 2
+        apart = [both_ways and (mode == "concat" or width == max(widths) > min(widths)) for width in widths]
+        ours, theirs = _same_steps(ours, theirs.ndim, apart[0]), _same_steps(theirs, ours.ndim, apart[1])
+        ours, theirs = _merged(ours, widths[1], mode), _merged(theirs, widths[0], mode)
     return ours, _turned(ours, theirs)
 
 
@@ -116,6 +120,11 @@ def _same_activation(one: LayerRun, other: LayerRun) -> tuple[Array, Array]:
     return one.outputs, other.outputs
 
 
+def _as_processed(outputs: Array, settings: Mapping[str, object]) -> Array:
+    """The steps in the order in which they were processed, as Keras' ``go_backwards`` gives them out."""
+    return np.flip(outputs, 1) if settings.get("direction") == "reverse" and outputs.ndim > 2 else outputs
+
+
 def _merged(outputs: Array, width: int, mode: str) -> Array:
     """Both directions put together as the other side did, where this side has them one beside the other."""
     if mode not in _MERGES or outputs.shape[-1] != 2 * width:
@@ -123,11 +132,12 @@ def _merged(outputs: Array, width: int, mode: str) -> Array:
     return np.asarray(_MERGES[mode](outputs[..., :width], outputs[..., width:]))
 
 
-def _same_steps(sequence: Array, axes: int, both_ways: bool) -> Array:
-    """The last step processed, where the other side gives out no other; of the backward half, that is the first."""
+def _same_steps(sequence: Array, axes: int, apart: bool) -> Array:
+    """The last step processed, where the other side gives out no other; of a backward half that stands apart from the
+    forward one, that is the first."""
     if sequence.ndim != axes + 1:
         return sequence
-    if not both_ways:
+    if not apart:
         return np.asarray(sequence[:, -1])
     half = sequence.shape[-1] // 2
     return np.concatenate([sequence[:, -1, :half], sequence[:, 0, half:]], axis=-1)

@@ -56,12 +56,15 @@ def judged_layers(
 
 def _counted_difference(run: WatchedPair | None, model: Depth) -> tuple[Difference | None, tuple[str, ...]]:
     """The difference of a pair that ran, unless it cannot be held against the layer: the whole models agree, and the
-    two were not given the same or do not give out the same form (a layer that is used twice, in another order)."""
+    two were not given the same or do not give out the same form (a layer that is used twice, in another order), or
+    they differ at steps that a mask hides and nowhere else."""
     if run is None:
         return None, ()
     comparable = run.run.same_form and run.run.takes_the_same(run.limits[0])
     if model.verdict == AGREES and not run.difference.agrees and not comparable:
         return None, ("used otherwise in the two models, which agree as a whole",)
+    if model.verdict == AGREES and run.only_masked:
+        return None, ("differs where steps are masked only, and the models agree as a whole",)
     return run.difference, ()
 
 

@@ -1,4 +1,7 @@
-"""Keras models of any backend: a live one as it is, a ``.keras`` file loaded in safe mode; layers watched in place."""
+"""Keras models of any backend: a live one as it is, a file loaded in safe mode; layers watched in place.
+
+A file of an older Keras, or in an older format, is brought up to date first, as data: only that is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from ...checkpoint import Array, Checkpoint, LazyTensor
+from ...conversion import convert
+from ...errors import RefusedError
+from ...formats import keras_archive
 from ...frameworks import keras as framework
 from ...frameworks._keras_live import live_layers
+from ...keras_upgrade import upgrade
 from ...opening import open_checkpoint
 from ..inputs import InputSpec
 from . import LayerRun, Run, UnreachableError, first_line, is_installed
@@ -23,29 +31,41 @@ _RECURRENT = frozenset({"lstm", "gru", "rnn", "conv_lstm"})
 
 
 def obstacle(source: Any, checkpoint: Checkpoint) -> str:
-    """Keras is not installed, or the file is of a format that Keras does not load in safe mode."""
+    """Keras is not installed, or the file has no model."""
     if not is_installed("keras"):
         origin = checkpoint.contents.origin
         return f"Keras is not installed, so {origin} is not run: pip install 'weightport[tensorflow]'"
-    if isinstance(source, str | PathLike) and checkpoint.contents.format != "keras":
-        return (
-            f"{checkpoint.contents.origin} is no .keras file, the only one that Keras loads in safe mode; "
-            "give the live model, or save it as .keras"
-        )
+    if isinstance(source, str | PathLike) and not checkpoint.contents.description.get("config"):
+        return f"{checkpoint.contents.origin} has weights only; give the live model, or a file that holds the model"
     return ""
 
 
 def runner_for(source: Any, checkpoint: Checkpoint) -> KerasRunner:
-    """The runner of a live model or a ``.keras`` file. Raises UnreachableError where Keras does not load it."""
+    """The runner of a live model or a file. Raises UnreachableError where Keras does not load it."""
     if not isinstance(source, str | PathLike):
         return KerasRunner(source, open_checkpoint(source))
-    try:
-        import keras
+    with TemporaryDirectory(prefix="weightport-") as folder:
+        path = _up_to_date(Path(source), checkpoint, Path(folder))
+        try:
+            import keras
 
-        model = keras.saving.load_model(Path(source), compile=False, safe_mode=True)
-    except Exception as error:
-        raise UnreachableError(f"Keras does not load {checkpoint.contents.origin}: {first_line(error)}") from error
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            raise UnreachableError(f"Keras does not load {checkpoint.contents.origin}: {first_line(error)}") from error
     return KerasRunner(model, open_checkpoint(model))
+
+
+def _up_to_date(source: Path, checkpoint: Checkpoint, folder: Path) -> Path:
+    """The file itself, or what it becomes as a file of Keras 3, in the folder.
+
+    Raises UnreachableError with every reason why Keras 3 cannot have the model."""
+    try:
+        if upgrade(checkpoint, keras_archive.NAME) is None:
+            return source
+        convert(source, folder / f"model{keras_archive.SUFFIXES[0]}")
+    except RefusedError as error:
+        raise UnreachableError(" ".join(str(error).split())) from error
+    return folder / f"model{keras_archive.SUFFIXES[0]}"
 
 
 @dataclass(frozen=True)
