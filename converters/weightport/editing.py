@@ -46,22 +46,31 @@ class Assignment:
         return cls(text, match["layer"], match["role"], labels, value)
 
 
-def edit(source: PathLike, target: PathLike, assignments: Sequence[str], *, overwrite: bool = False) -> list[str]:
+def edit(
+    source: PathLike,
+    target: PathLike,
+    assignments: Sequence[str],
+    *,
+    from_framework: str | None = None,
+    overwrite: bool = False,
+) -> list[str]:
     """Write ``source`` to ``target`` (a file of the same format) with blocks of weights set to values.
 
     A value is meant in the mathematics: where two stored biases are summed, the first takes the value and the other
-    becomes zero, unless the label of one side is given. Returns one line for each block that was set. Raises
-    UsageError for an assignment that names no block."""
-    checkpoint = open_checkpoint(source)
+    becomes zero, unless the label of one side is given. ``from_framework`` names whose layouts the file follows, where
+    it does not say. Returns one line for each block that was set. Raises UsageError for an assignment that names no
+    block."""
+    checkpoint = open_checkpoint(source, from_framework)
     path = Path(target)
-    if checkpoint.framework != format_of_suffix(path).FRAMEWORK:
+    file_format = format_of_suffix(path)
+    if checkpoint.contents.format != file_format.NAME and file_format.FRAMEWORK not in ("", checkpoint.framework):
         raise UsageError(f"{path}: edit keeps the framework; use a suffix of {checkpoint.framework}")
     moves: dict[str, list[Move]] = {}
     for assignment in map(Assignment.parse, assignments):
         for tensor, move in _moves(checkpoint, assignment):
             moves.setdefault(tensor, []).append(move)
     outputs = [_EditedTensor(tensor, _plan(tensor, moves.get(name, []))) for name, tensor in checkpoint.tensors.items()]
-    writer = format_of_suffix(path) if path.suffix != Path(source).suffix else all_formats()[checkpoint.contents.format]
+    writer = file_format if path.suffix != Path(source).suffix else all_formats()[checkpoint.contents.format]
     with staged(path, overwrite=overwrite) as temporary:
         writer.write(temporary, outputs, template=checkpoint.contents, metadata=checkpoint.contents.metadata)
     return [f"{name}: {move.what} = {move.constant:g}" for name, listed in moves.items() for move in listed]

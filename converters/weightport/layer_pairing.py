@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from .checkpoint import Checkpoint
 from .errors import RefusedError
+from .kind_choice import with_kinds
 from .kinds import all_kinds
 from .layer_pairs import LayerPair, LayerSide, PairedLayers
 from .mapping import NameMap, name_map
@@ -24,7 +25,7 @@ def pair_layers(
     Reads tensors of layers that could be paired in several ways, and no others. Raises RefusedError, naming the
     candidates, where their values do not tell either, and LayoutError where a layer's tensors do not fit its layout."""
     names = name_map(mapping)
-    side_a, side_b = sides(a, b, names)
+    side_a, side_b = sides(with_kinds(a, names), with_kinds(b, names), names)
     found = propose(side_a, side_b, names)
     pairs = [*found.pairs, *_last(side_a, side_b, found.ambiguities)]
     pairs.sort(key=lambda pair: side_b.positions[pair.targets[0].name])

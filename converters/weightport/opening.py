@@ -30,7 +30,7 @@ def open_checkpoint(source: Any, framework: str | None = None) -> Checkpoint:
     if name is None:
         raise UsageError(
             f"{contents.origin}: a .{contents.format} file does not say whose layouts its tensors follow; name the "
-            "framework with --from (of a template with --to): flax, mlx, haiku, torch ..."
+            "framework with --from (of a template with --to, in a comparison with --from-a or --from-b): flax, mlx ..."
         )
     contents = replace(contents, framework=framework_named(name).NAME)
     return Checkpoint(contents, framework_named(contents.framework).structure(contents))

@@ -76,12 +76,15 @@ class Proposal:
         }
 
 
-def propose_mapping(source: Any, template: Any) -> Proposal:
-    """Propose how the layers of ``source`` go into those of ``template``; each is a path or a live model.
+def propose_mapping(
+    source: Any, template: Any, *, from_framework: str | None = None, to_framework: str | None = None
+) -> Proposal:
+    """Propose how the layers of ``source`` go into those of ``template``; each is a path or a live model. The two
+    frameworks are named where the files do not say.
 
     Nothing that could go two ways is chosen: such layers are left for the user to settle. Reads no weights. Raises
     CheckpointError for a file that cannot be read."""
-    one, other = open_checkpoint(source), open_checkpoint(template)
+    one, other = open_checkpoint(source, from_framework), open_checkpoint(template, to_framework)
     ours, theirs = sides(one, other, {})
     found = propose(ours, theirs, {})
     lines = []

@@ -162,3 +162,28 @@ def test_it_comes_back_under_mlxs_names_bit_for_bit(suffix: str, tmp_path: Path)
     ours, theirs = (wp.open(path, "mlx").tensors for path in (back, own))
     assert set(ours) == set(theirs)
     assert all(ours[key].read().tobytes() == theirs[key].read().tobytes() for key in theirs)
+
+
+def test_every_command_takes_the_framework_that_a_file_does_not_tell(tmp_path: Path, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from weightport.cli import cli
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.npz", "model.safetensors"):
+        (tmp_path / name).write_bytes((MLX / name).read_bytes())
+    lines = [
+        "inspect model.npz --from mlx",
+        "edit model.npz edited.npz --from mlx --set layers.0.bias[forget]=5.0",
+        "edit model.safetensors edited.safetensors --from mlx --set layers.0.bias[forget]=5.0",
+        "diff edited.npz edited.safetensors --from-a mlx --from-b mlx",
+        "map model.npz model.safetensors --from mlx --to mlx",
+        "verify model.npz model.safetensors --from-a mlx --from-b mlx",
+    ]
+    for line in lines:
+        result = CliRunner().invoke(cli, line.split())
+        assert result.exit_code == 0, f"{line}: {result.output}"
+        plain = CliRunner().invoke(cli, [word for word in line.split() if word != "mlx" and not word.startswith("--f")])
+        assert plain.exit_code != 0, line
+    forget = np.load(tmp_path / "edited.npz")["layers.0.bias"].reshape(4, 4)[1]
+    assert forget.tolist() == [5.0] * 4

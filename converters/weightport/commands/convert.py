@@ -90,7 +90,8 @@ def _tried(source: Path, target: Path, options: Mapping[str, Any]) -> tuple[Repo
     with TemporaryDirectory(prefix="weightport-") as folder:
         trial = Path(folder) / target.name
         report = run(source, trial, **options)
-        parity = verify(source, trial, layers=False, allow=("*",))
+        frameworks = {"from_a": options["from_framework"], "from_b": options["to_framework"]}
+        parity = verify(source, trial, layers=False, allow=("*",), **frameworks)
         return replace(report, target=str(target), written=False), replace(parity, other=str(target))
 
 

@@ -20,9 +20,12 @@ from ._common import print_json, with_json
     metavar="'LAYER.ROLE[LABEL]=VALUE'",
     help="Which block becomes which value; may be given several times.",
 )
+@click.option("--from", "framework", metavar="FRAMEWORK", help="Whose layouts FILE follows.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing OUT.")
 @with_json
-def edit(file: Path, out: Path, *, assignments: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+def edit(
+    file: Path, out: Path, *, assignments: tuple[str, ...], framework: str | None, overwrite: bool, as_json: bool
+) -> None:
     """Write FILE to OUT with blocks of weights set to a value; everything else is carried bit for bit.
 
     \b
@@ -32,7 +35,7 @@ def edit(file: Path, out: Path, *, assignments: tuple[str, ...], overwrite: bool
     """
     from ..editing import edit as run
 
-    done = run(file, out, assignments, overwrite=overwrite)
+    done = run(file, out, assignments, from_framework=framework, overwrite=overwrite)
     if as_json:
         print_json({"file": str(file), "out": str(out), "set": done})
         return

@@ -13,9 +13,20 @@ from ._common import print_json, with_json
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("template", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the file here.")
+@click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose layouts SOURCE follows.")
+@click.option("--to", "to_framework", metavar="FRAMEWORK", help="Whose layouts TEMPLATE follows.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing FILE.")
 @with_json
-def map(source: Path, template: Path, *, output: Path | None, overwrite: bool, as_json: bool) -> None:
+def map(
+    source: Path,
+    template: Path,
+    *,
+    output: Path | None,
+    from_framework: str | None,
+    to_framework: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Propose which layer of SOURCE goes into which layer of TEMPLATE, as a TOML file for --map.
 
     Each line says why its two layers are a pair. What could go two ways is marked "?" with its candidates, for you to
@@ -29,7 +40,7 @@ def map(source: Path, template: Path, *, output: Path | None, overwrite: bool, a
     from ..proposal import propose_mapping
     from ..staging import staged
 
-    proposal = propose_mapping(source, template)
+    proposal = propose_mapping(source, template, from_framework=from_framework, to_framework=to_framework)
     if output is not None:
         with staged(output, overwrite=overwrite) as path:
             path.write_text(proposal.to_toml(), encoding="utf-8")

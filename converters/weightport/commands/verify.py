@@ -19,6 +19,8 @@ from ._common import print_json, with_json
     "--model", "factory", metavar="MODULE:FACTORY", help="Makes the module that runs a PyTorch file's weights."
 )
 @click.option("--map", "mapping", type=click.Path(path_type=Path), metavar="FILE", help="Pairs of layer names, TOML.")
+@click.option("--from-a", metavar="FRAMEWORK", help="Whose layouts A follows.")
+@click.option("--from-b", metavar="FRAMEWORK", help="Whose layouts B follows.")
 @click.option("--rtol", type=float, help="Allow this much of the largest value; by default what rounding can do.")
 @click.option("--atol", type=float, help="Allow this much.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first random inputs.")

@@ -35,6 +35,8 @@ def verify(
     layers: bool = True,
     mapping: PathLike | Mapping[str, str] | NameMap | None = None,
     allow: Iterable[str] = (),
+    from_a: str | None = None,
+    from_b: str | None = None,
 ) -> Parity:
     """Whether ``a`` and ``b`` compute the same; each is a file or a live model of any framework.
 
@@ -51,10 +53,11 @@ def verify(
     :param mapping: pairs of layer names, as :func:`weightport.convert` takes them.
     :param allow: glob patterns of layers that may be missing on one side or hold other weights, where the whole models
         compute the same all the same (a batch norm that an exporter folded into the convolution before it).
+    :param from_a: and ``from_b``: whose layouts a file follows that does not say.
 
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
     question = Question(inputs, rtol, atol, seed, layers, tuple(lengths))
-    ours, theirs = open_checkpoint(a), open_checkpoint(b)
+    ours, theirs = open_checkpoint(a, from_a), open_checkpoint(b, from_b)
     paired, problem = _paired(ours, theirs, mapping)
     comparison = compare(ours, theirs, paired, Tolerance(rtol or 0.0, atol or 0.0)) if not problem else None
     outputs, runs, model = _model_depth(a, b, (ours, theirs), paired, question)
