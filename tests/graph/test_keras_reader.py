@@ -49,8 +49,8 @@ def test_every_layer_has_the_shape_that_keras_infers(make, tmp_path) -> None:
     model = make()
     model.save(tmp_path / "model.keras")
     graph = read_keras(wp.open(tmp_path / "model.keras"))
-    made = {operation.layer: operation.outputs[0] for operation in graph.operations if operation.kind != "not_equal"}
-    last = {layer: value.shape for layer, value in made.items()}
+    made = [(operation.layer, operation.outputs[0]) for operation in graph.operations]
+    last = {layer: value.shape for layer, value in made if value.dtype.startswith("float")}
     compared = [layer for layer in model.layers if layer.name in last and not isinstance(layer.output, list)]
     assert len(compared) >= 8
     for layer in compared:

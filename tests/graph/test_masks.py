@@ -55,3 +55,14 @@ def test_a_softmax_leaves_masked_places_out(to, tmp_path) -> None:
     mask = x > -0.5
     outputs = [layers.Softmax(axis=axis)(x, mask=mask) for axis in (-1, 1, (1, 2))]
     assert_same(x, [*outputs, layers.Softmax(axis=(1, 2))(x)], to, tmp_path)
+
+
+def test_a_concatenation_has_the_masks_of_what_it_is_made_of(to, tmp_path) -> None:
+    """Keras writes down how its mask is made, where a layer takes one."""
+    inputs, (one, other) = two_sequences()
+    attended = layers.Attention()([one, other])
+    outputs = [
+        layers.GRU(3, return_sequences=True)(layers.Concatenate()(values))
+        for values in ([one, attended], [one, other], [attended, one, other])
+    ]
+    assert_same(inputs, outputs, to, tmp_path)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import RefusedError
+from .concatenated_masks import shortened
 from .operations import COMPARISONS, Graph, Operation, Result, Shape, Value, pruned
 from .shape_rules import inferred
 
@@ -98,8 +99,8 @@ class Builder:
         own = [Result(self._free_result(result), value.name) for result, value in results]
         notes = tuple(dict.fromkeys(self.notes))
         every = (*own, *self._states)
-        operations = tuple(self._operations)
-        return pruned(Graph(name, tuple(self._inputs), every, operations, notes, tuple(self.bookkeeping)))
+        graph = Graph(name, tuple(self._inputs), every, tuple(self._operations), notes, tuple(self.bookkeeping))
+        return pruned(shortened(graph))
 
     def _inferred(
         self,

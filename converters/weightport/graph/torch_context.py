@@ -189,7 +189,7 @@ class Context:
         usual = ("mask",) if is_mask else _SHORT
         mine = [base_of(self._held[name].variable) for name in dying if is_mask == (self.values[name].dtype == "bool")]
         choices = [*(name for name in mine if is_mask or name in _SHORT), *usual]
-        kept = {*self.arguments}.difference(_SHORT)  # an argument of a longer name keeps its value
+        kept = {*self.arguments}.difference((*_SHORT, "mask"))  # an argument of a longer name keeps its value
         free = next((name for name in choices if name not in {*busy, *kept}), None)
         return free or identifier(operation.name, {*busy, *kept})
 

@@ -23,13 +23,14 @@ def attention(c: Context, operation: Operation) -> None:
         for index, name in ((3, "query_mask"), (4, "value_mask"))
         if c.has(operation, index)
     }
-    scores = _scores(c, operation, c.get(operation), c.get(operation, 2))
-    variable, weights = c.target(operation), c.beside("weights")
-    c.line(weights, scores)
+    made = _scores(c, operation, c.get(operation), c.get(operation, 2))
+    variable, scores = c.target(operation), c.beside("scores")
+    c.line(scores, made)
     wanted = settings["return_scores"] and c.is_used(operation.outputs[1].name)
+    weights = c.beside("weights") if wanted else "_"
     causal = True if settings["causal"] else None
-    attended = call(c.part("attention.attend"), weights, value, **masks, causal=causal)
-    c.line(f"{variable}, {weights if wanted else '_'}", attended, c.shape_comment(operation, 0))
+    attended = call(c.part("attention.attend"), scores, value, **masks, causal=causal)
+    c.line(f"{variable}, {weights}", attended, c.shape_comment(operation, 0))
     c.hold(operation, variable)
     if settings["return_scores"]:
         c.hold(operation, weights, index=1)
