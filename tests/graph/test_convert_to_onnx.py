@@ -173,7 +173,7 @@ def test_a_registered_class_is_written_by_its_own_emitter(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [
-        (("model.onnx", "--opset", "9"), 2, "opset 9 is not supported; known are 18 to 23"),
+        (("model.onnx", "--opset", "9"), 2, "opset 9 is not supported; known are 18 to 26"),
         (("model.onnx", "--dtype", "float16"), 2, "keeps the dtypes of its source"),
         (("model.onnx", "--verify", "--dry-run"), 2, "leave out --dry-run or --verify"),
         (("model.safetensors", "--opset", "18"), 2, "an opset is chosen for an ONNX model that is built"),

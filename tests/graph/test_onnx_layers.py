@@ -39,7 +39,7 @@ def smaller_than_its_strides(case):
     return config.get("padding") == "same" and sizes is not None and min(sizes) < max(config["strides"])
 
 
-@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("opset", [18, 20, 23, 26])
 def test_every_opset_is_one_that_onnx_runtime_runs(opset, tmp_path) -> None:
     shape, cases = OTHERS["maps"]
     model = side_by_side([case for case in cases if is_layer(case)], shape)

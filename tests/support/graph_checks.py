@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 
 from weightport import open as open_checkpoint
-from weightport.graph.building import Choices, Order
+from weightport.graph.building import Choices, Request
 from weightport.graph.keras_reader import read_keras
 from weightport.graph.onnx_emitter import write
 
@@ -59,7 +59,7 @@ def to_onnx(model: keras.Model, folder: Path, opset: int | None = None) -> Path:
     source, target = folder / "model.keras", folder / "model.onnx"
     model.save(source)
     checkpoint = open_checkpoint(source)
-    write(Order(read_keras(checkpoint), checkpoint, target, Choices(opset), {}))
+    write(Request(read_keras(checkpoint), checkpoint, target, Choices(opset), {}))
     onnx.checker.check_model(str(target), full_check=True)
     onnx.shape_inference.infer_shapes(onnx.load(target), check_type=True, strict_mode=True, data_prop=True)
     return target

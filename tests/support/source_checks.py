@@ -15,7 +15,7 @@ import torch
 
 from graph_checks import name_of, run_keras, values_for
 from weightport import open as open_checkpoint
-from weightport.graph.building import Choices, Order
+from weightport.graph.building import Choices, Request
 from weightport.graph.keras_reader import read_keras
 from weightport.graph.torch_emitter import write
 
@@ -25,7 +25,7 @@ def to_source(model: keras.Model, folder: Path, *, channels_last: bool = False) 
     source, target = folder / "model.keras", folder / "model.py"
     model.save(source)
     checkpoint = open_checkpoint(source)
-    write(Order(read_keras(checkpoint), checkpoint, target, Choices(channels_last=channels_last), {}))
+    write(Request(read_keras(checkpoint), checkpoint, target, Choices(channels_last=channels_last), {}))
     return target
 
 

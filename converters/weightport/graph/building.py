@@ -46,7 +46,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is to be written. ``path`` is None for a dry run: everything is done but the writing."""
 
     graph: Graph
@@ -56,7 +56,7 @@ class Order:
     metadata: Mapping[str, str]
 
 
-Writer: TypeAlias = Callable[[Order], Written]
+Writer: TypeAlias = Callable[[Request], Written]
 
 
 def build_model(
@@ -80,10 +80,10 @@ def build_model(
     metadata = _metadata(graph, frameworks[0])
     if dry_run:
         with _told(source.contents.origin):
-            written = write(Order(graph, source, None, choices, metadata))
+            written = write(Request(graph, source, None, choices, metadata))
     else:
         with staged(target, overwrite=overwrite) as path, _told(source.contents.origin):
-            written = write(Order(graph, source, path, choices, metadata))
+            written = write(Request(graph, source, path, choices, metadata))
     report = _report(graph, source, str(target), frameworks, written)
     report.written = not dry_run
     return report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..checkpoint import Checkpoint
 from ..errors import RefusedError, UsageError, WeightportError
 from ..formats._onnx_external import INLINE_LIMIT, external_data_name
-from .building import Order, Written
+from .building import Request, Written
 from .onnx_context import Context, plain
 from .onnx_registry import emitter_of
 from .operations import Graph, Result, Value
@@ -17,17 +17,17 @@ from .operations import Graph, Result, Value
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-OPSETS = range(18, 24)
+OPSETS = range(18, 27)
 DEFAULT_OPSET = 21
-_IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+_IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 
 
-def write(order: Order) -> Written:
-    """Write what was ordered as an ONNX file."""
-    context = _written(order.graph, order.checkpoint, order.choices.opset)
-    model = _model(context, order.metadata)
-    if order.path is not None:
-        _save(model, order.path)
+def write(request: Request) -> Written:
+    """Write what is asked for as an ONNX file."""
+    context = _written(request.graph, request.checkpoint, request.choices.opset)
+    model = _model(context, request.metadata)
+    if request.path is not None:
+        _save(model, request.path)
     return Written(
         tuple(context.plans.values()), tuple(name for name in model.graph.initializers if name in context.weights)
     )

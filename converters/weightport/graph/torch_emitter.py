@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..formats import safetensors
 from ..staging import companion_names
-from .building import Order, Written
+from .building import Request, Written
 from .nesting import nested
 from .torch_code import Call, class_name, docstring_line, quoted, statement
 from .torch_context import Context, natural
@@ -20,26 +20,26 @@ WEIGHTS_SUFFIX = ".safetensors"
 _TAKEN = {"Callable", "Path", "Sequence", "Tensor"}
 
 
-def write(order: Order) -> Written:
-    """Write what was ordered: ``model.py``, and ``model.safetensors`` beside it."""
-    name, context = _emitted(order)
-    if order.path is not None:
-        weights = _weights_file(order.path)
-        order.path.write_text(_source(context, name, weights.name))
-        safetensors.write(weights, context.tensors, template=None, metadata=order.metadata)
+def write(request: Request) -> Written:
+    """Write what is asked for: ``model.py``, and ``model.safetensors`` beside it."""
+    name, context = _emitted(request)
+    if request.path is not None:
+        weights = _weights_file(request.path)
+        request.path.write_text(_source(context, name, weights.name))
+        safetensors.write(weights, context.tensors, template=None, metadata=request.metadata)
     return Written(tuple(context.file.plans.values()), tuple(tensor.name for tensor in context.tensors))
 
 
-def _emitted(order: Order) -> tuple[str, Context]:
+def _emitted(request: Request) -> tuple[str, Context]:
     """The model's class and what it consists of. Nested models whose calls differ are taken apart."""
     taken = names_of_parts() | _TAKEN
-    name = class_name(order.graph.name)
+    name = class_name(request.graph.name)
     name = f"{name}Model" if name in taken else name
-    orders = [natural(value.rank) for value in order.graph.inputs]
+    orders = [natural(value.rank) for value in request.graph.inputs]
     apart: set[str] = set()
     while True:
-        graph = nested(order.graph, apart)
-        context = Context(graph, order.checkpoint, order.choices.channels_last, orders)
+        graph = nested(request.graph, apart)
+        context = Context(graph, request.checkpoint, request.choices.channels_last, orders)
         context.file.classes.taken |= {*taken, name}
         try:
             emit(context)
