@@ -12,9 +12,9 @@ from typing import Any
 from .checkpoint import Checkpoint, Output
 from .errors import RefusedError, UsageError
 from .formats import Format, format_of_suffix
-from .frameworks import Framework, framework_named, framework_of_model
+from .frameworks import Framework, framework_named, framework_of_model, named_frameworks
 from .keras_upgrade import Upgrade, upgrade
-from .opening import open_checkpoint
+from .opening import STATED, open_checkpoint
 from .shards import byte_size, sharded_format
 from .staging import refuse_existing, staged
 
@@ -102,6 +102,8 @@ class Job:
         template = self.source if self.identity else self.template
         contents = template.contents if template and template.contents.format != "live" else None
         contents = self.upgraded.contents if self.upgraded else contents
+        if self.framework.NAME in named_frameworks():
+            metadata = {**metadata, STATED: self.framework.NAME}
         write = self.format.write
         if shard_bytes is not None:
             write = partial(sharded_format(self.format, self.target).write_shards, shard_bytes=shard_bytes)

@@ -10,23 +10,27 @@ from typing import Any, TypeAlias
 from .checkpoint import Checkpoint
 from .errors import UsageError
 from .formats import format_of_file
-from .frameworks import framework_named, framework_of_model, framework_of_names
+from .frameworks import framework_named, framework_of_model, framework_of_names, named_frameworks
 
+STATED = "format"
+"""Where a safetensors file's metadata name a framework, as those of mlx-lm and of transformers' Flax models do."""
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
 def open_checkpoint(source: Any, framework: str | None = None) -> Checkpoint:
     """Open a checkpoint file, or look at a live model.
 
-    The format is told by the file's content. ``framework`` overrides whose layouts its tensors follow (a
-    ``.safetensors`` file does not say). Reads the file's directory only. Raises CheckpointError for a file that is
+    The format is told by the file's content. ``framework`` overrides whose layouts its tensors follow (most
+    ``.safetensors`` files do not say). Reads the file's directory only. Raises CheckpointError for a file that is
     damaged, foreign or unsafe, UsageError where there is none and where nothing tells the framework."""
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         contents = format_of_file(path).read(path)
     else:
         contents = framework_of_model(source).read_live(source)
-    name = framework or contents.framework or framework_of_names(tuple(contents.tensors))
+    stated = contents.metadata.get(STATED, "")
+    told = stated if stated in named_frameworks() else contents.framework
+    name = framework or told or framework_of_names(tuple(contents.tensors))
     if name is None:
         raise UsageError(
             f"{contents.origin}: a .{contents.format} file does not say whose layouts its tensors follow; name the "

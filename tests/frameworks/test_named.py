@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import weightport as wp
 from recordings import RECORDINGS, Recording
@@ -163,12 +164,22 @@ def test_a_template_tells_the_targets_framework(mlx_file: Path, tmp_path: Path) 
 
 
 def test_safetensors_of_any_framework_go_by_what_is_said(mlx_file: Path, tmp_path: Path) -> None:
-    wp.convert(mlx_file, tmp_path / "m.safetensors", from_framework="mlx", to_framework="mlx")
+    safetensors.numpy.save_file(dict(np.load(mlx_file)), tmp_path / "m.safetensors")
     report = wp.convert(tmp_path / "m.safetensors", tmp_path / "t.safetensors", from_framework="mlx")
     assert (report.source_framework, report.target_framework) == ("mlx", "torch")
     assert sorted(wp.open(tmp_path / "t.safetensors").tensors) == [
         f"cell.{kind}_{side}_l0" for kind in ("bias", "weight") for side in ("hh", "ih")
     ]
+
+
+def test_a_safetensors_file_says_whose_it_is_as_mlx_lm_writes_it(mlx_file: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(mlx_file))
+    for stated, framework in (("mlx", "mlx"), ("pt", "torch"), ("keras", "torch"), ("numpy", "torch")):
+        safetensors.numpy.save_file(arrays, tmp_path / f"{stated}.safetensors", metadata={"format": stated})
+        assert wp.open(tmp_path / f"{stated}.safetensors").framework == framework
+    wp.convert(tmp_path / "mlx.safetensors", tmp_path / "equinox.safetensors", to_framework="equinox")
+    assert wp.open(tmp_path / "equinox.safetensors").framework == "equinox"
+    assert wp.open(tmp_path / "equinox.safetensors", "mlx").framework == "mlx"
 
 
 def test_a_live_model_of_such_a_framework_is_refused() -> None:

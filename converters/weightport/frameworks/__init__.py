@@ -27,6 +27,7 @@ __all__ = [
     "framework_names",
     "framework_of_model",
     "framework_of_names",
+    "named_frameworks",
 ]
 
 
@@ -95,6 +96,12 @@ def framework_named(name: str) -> Framework:
         return NamedFramework(name)
     known = sorted({*framework_names(), *framework_files()})
     raise UsageError(f"no framework {name!r}; known are {', '.join(known)}")
+
+
+@cache
+def named_frameworks() -> frozenset[str]:
+    """The frameworks that have a layout file and no module here."""
+    return frozenset(framework_files()) - frozenset(framework_names())
 
 
 def framework_of_model(model: object) -> Framework:

@@ -82,7 +82,7 @@ def _claims(
     """Sets of tensors that are a layer, with all that each of them may be; no two sets share a tensor."""
     alike: dict[frozenset[str], list[Group]] = {}
     for group in _groups(framework, paths):
-        settings = next((own for own in _forms(group.layout) if _fits(group, shapes, own)), None)
+        settings = _fitting(group.layout, tuple((local, shapes[name]) for local, name in group.tensors.items()))
         if settings is not None:
             alike.setdefault(group.members, []).append(replace(group, settings=settings))
     taken: set[str] = set()
@@ -116,6 +116,13 @@ def _tables_with(framework: str, local: str) -> tuple[str, ...]:
     return tuple(layout.name for layout in layouts_of(framework).values() if tensors_named(layout, local))
 
 
+@lru_cache(maxsize=4096)
+def _fitting(layout: Layout, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Mapping[str, Setting] | None:
+    """The settings under which the layout explains tensors of these names and shapes, None where it does not. Layers
+    repeat themselves: what follows from equal ones is worked out once."""
+    return next((settings for settings in _forms(layout) if _fits(layout, dict(shapes), settings)), None)
+
+
 def _forms(layout: Layout) -> Iterator[dict[str, Setting]]:
     """Settings under which the layout has other tensors, as any of which a group may be complete; none at first."""
     yield {}
@@ -123,24 +130,23 @@ def _forms(layout: Layout) -> Iterator[dict[str, Setting]]:
         yield from ({name: value} for value in layout.settings.get(name, ()))
 
 
-def _fits(group: Group, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Setting]) -> bool:
+def _fits(layout: Layout, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Setting]) -> bool:
     """Whether the layout explains these tensors; a size that only the other side of a conversion tells may be open.
 
     What moves over no axis of space is no convolution, and all of its tensors have the same ones."""
-    own = {local: shapes[name] for local, name in group.tensors.items()}
     try:
-        view_of(group.layout, own, settings)
+        view_of(layout, shapes, settings)
     except UnknownSizeError:
         return True
     except LayoutError:
         return False
     counts = {
         spatial_count(tensor.parts[0].dimensions, len(shape))
-        for local, shape in own.items()
-        for tensor in tensors_named(group.layout, local)
+        for local, shape in shapes.items()
+        for tensor in tensors_named(layout, local)
         if SPATIAL in axis_names(tensor.parts[0].dimensions)
     }
-    return SPATIAL in group.layout.kind.broadcast or (len(counts) < 2 and 0 not in counts)
+    return SPATIAL in layout.kind.broadcast or (len(counts) < 2 and 0 not in counts)
 
 
 def _layer(groups: Sequence[Group]) -> Layer | str:
