@@ -33,6 +33,7 @@ def convert(
     mapping: PathLike | Mapping[str, str] | NameMap | None = None,
     from_framework: str | None = None,
     to_framework: str | None = None,
+    architecture: PathLike | None = None,
     dtype: str | None = None,
     shard_size: int | str | None = None,
     allow: Iterable[str] = (),
@@ -51,6 +52,7 @@ def convert(
 
     :param into: a template: a file (or live model) that has the target's structure, names and format.
     :param mapping: pairs of layer names, or a mapping file (see :mod:`weightport.mapping`) that has more to say.
+    :param architecture: a file with the model's config, for Keras weights that have none (``model.to_json()``).
     :param dtype: what floating-point tensors become; by default each keeps its own.
     :param shard_size: the most bytes of tensors in one shard (``"5GB"``), where the target is an index of shards.
     :param allow: settings that the target's framework cannot run and that are carried all the same.
@@ -65,7 +67,9 @@ def convert(
 
     Raises RefusedError, listing every reason, where the result would be wrong or incomplete; nothing is written
     then. Raises CheckpointError for a file that cannot be read and UsageError for a call that makes no sense."""
-    job = Job.prepare(source, target, into, from_framework, to_framework, overwrite=overwrite, dry_run=dry_run)
+    job = Job.prepare(
+        source, target, into, from_framework, to_framework, architecture, overwrite=overwrite, dry_run=dry_run
+    )
     choices = _choices(job, opset, channels_last)
     if job.is_built:
         return _built(job, choices, dtype, tuple(allow_unused), dry_run=dry_run, overwrite=overwrite)

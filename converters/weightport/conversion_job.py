@@ -14,7 +14,7 @@ from .errors import RefusedError, UsageError
 from .formats import Format, format_of_suffix
 from .frameworks import Framework, framework_named, framework_of_model, named_frameworks
 from .keras_upgrade import Upgrade, upgrade
-from .opening import STATED, open_checkpoint
+from .opening import STATED, PathLike, open_checkpoint
 from .shards import byte_size, sharded_format
 from .staging import refuse_existing, staged
 
@@ -40,6 +40,7 @@ class Job:
         into: Any,
         from_framework: str | None,
         to_framework: str | None,
+        architecture: PathLike | None,
         *,
         overwrite: bool,
         dry_run: bool,
@@ -49,13 +50,13 @@ class Job:
         if not isinstance(target, str | os.PathLike):
             if into is not None:
                 raise UsageError("a live model is its own template; leave out 'into'")
-            checkpoint = open_checkpoint(source, from_framework)
+            checkpoint = open_checkpoint(source, from_framework, architecture)
             return cls(checkpoint, target, framework_of_model(target), None, open_checkpoint(target), identity=False)
         path = Path(target)
         file_format = format_of_suffix(path)
         if not dry_run:
             refuse_existing(path, overwrite=overwrite)
-        checkpoint = open_checkpoint(source, from_framework)
+        checkpoint = open_checkpoint(source, from_framework, architecture)
         template = open_checkpoint(into, to_framework) if into is not None else None
         framework = _framework_of_target(path, file_format, to_framework, template)
         upgraded = upgrade(checkpoint, file_format.NAME) if template is None else None

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 )
 @click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose layouts the source follows.")
 @click.option("--to", "to_framework", metavar="FRAMEWORK", help="Whose layouts the target follows.")
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What model.to_json() gave, for Keras weights without it.",
+)
 @click.option("--dtype", help="What floating-point tensors become (float16, bfloat16, float32 ...).")
 @click.option("--shard-size", metavar="SIZE", help="The most of a shard (5GB), for a target named like an index.")
 @click.option("--allow", multiple=True, metavar="SETTING", help="Carry weights that need a setting the target lacks.")
@@ -56,6 +62,7 @@ def convert(source: Path, target: Path, *, as_json: bool, dry_run: bool, verify:
       weightport convert model.keras model.onnx --verify
       weightport convert model.onnx model.pt
       weightport convert old.h5 new.keras                      (Keras 1 or 2 to Keras 3)
+      weightport convert weights.h5 new.keras --architecture model.json
       weightport convert model.pt trained.keras --into untrained.keras
       weightport convert model.keras model.msgpack --to flax
       weightport convert model.keras model.safetensors --dry-run

@@ -14,8 +14,14 @@ from ._common import print_json, with_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("layer", required=False)
 @click.option("--from", "framework", metavar="FRAMEWORK", help="Whose layouts the file follows.")
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What model.to_json() gave, for Keras weights without it.",
+)
 @with_json
-def inspect(file: Path, layer: str | None, *, framework: str | None, as_json: bool) -> None:
+def inspect(file: Path, layer: str | None, *, framework: str | None, architecture: Path | None, as_json: bool) -> None:
     """Show the layers of FILE: kinds, shapes, dtypes, roles and gate order. With LAYER, its gates apart.
 
     \b
@@ -27,7 +33,7 @@ def inspect(file: Path, layer: str | None, *, framework: str | None, as_json: bo
     from ..inspection import inspect_gates, inspect_layers
     from ..opening import open_checkpoint
 
-    checkpoint = open_checkpoint(file, framework)
+    checkpoint = open_checkpoint(file, framework, architecture)
     if layer is not None:
         blocks = inspect_gates(checkpoint, layer)
         if as_json:

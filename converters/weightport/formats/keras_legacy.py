@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
 
 from ..checkpoint import Array, Contents, Output
 from ..errors import CheckpointError, RefusedError
@@ -18,6 +17,7 @@ from ._hdf5 import Dataset, Group, parse_json, read_tree, text_of, texts_of
 from ._hdf5_keras import LAYERS, WEIGHTS, dialect_of_file
 from ._hdf5_region import file_region, guarded
 from ._hdf5_write import make_frame, placed
+from ._keras_architecture import named_config
 
 NAME = "h5"
 FRAMEWORK = "keras"
@@ -43,27 +43,13 @@ def read(path: Path) -> Contents:
             "keras_version": _keras_version(tree),
             "config": None
             if config is None
-            else _named(parse_json(config, f"{path}: attribute 'model_config'"), groups),
+            else named_config(parse_json(config, f"{path}: attribute 'model_config'"), groups),
             "dialect": LAYERS,
             "groups": {name: {"weights": list(weights)} for name, weights in groups.items()},
             "optimizer": [name for name, dataset in datasets.items() if _is_optimizer(dataset.path)],
         }
     tensors = {name: replace(dataset.tensor, name=name) for name, dataset in datasets.items()}
     return Contents(str(path), NAME, FRAMEWORK, tensors, description=description)
-
-
-def _named(config: Any, groups: Mapping[str, object]) -> Any:
-    """The config with the names that it does not have: a model that was one of the layers of a Sequential was a list
-    before Keras 2.2.3, and its name is that of its group."""
-    layers = config.get("config") if isinstance(config, dict) else None
-    names = [name for name in groups if name]
-    if not isinstance(layers, list) or len(layers) != len(names):
-        return config
-    named = [
-        {**layer, "name": name} if isinstance(layer, dict) and isinstance(layer.get("config"), list) else layer
-        for layer, name in zip(layers, names, strict=True)
-    ]
-    return {**config, "config": named}
 
 
 def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, metadata: Mapping[str, str]) -> None:
