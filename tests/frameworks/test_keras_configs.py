@@ -128,6 +128,13 @@ SETTINGS = [
     ),
     (lambda layers: layers.Embedding(7, 4, mask_zero=True), (2, 5), {"mask_zero": True}, ()),
     (
+        lambda layers: layers.Bidirectional(layers.SimpleRNN(3, dropout=0.2, recurrent_dropout=0.1)),
+        (2, 5, 4),
+        {"activation": "tanh", "direction": "bidirectional", "return_sequences": False, "stateful": False}
+        | {"merge_mode": "concat"},
+        ("drops 0.2 of its inputs in training", "drops 0.1 of its states in training"),
+    ),
+    (
         lambda layers: layers.ConvLSTM1D(2, 3, strides=2, return_sequences=True, go_backwards=True),
         (2, 5, 9, 4),
         {"activation": "tanh", "cell_activation": "tanh", "recurrent_activation": "sigmoid", "strides": 2}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import weightport as wp
 from weightport.checkpoint import Contents, LazyTensor
 from weightport.frameworks import framework_named
 
@@ -137,3 +138,13 @@ def test_live_tensors_are_read_and_written_bit_for_bit(dtype):
     assert str(tensor.dtype) == str(dtype).removeprefix("torch.")
     TORCH.write_live(other, [tensor])
     assert torch.equal(other.held.view(torch.uint8), values.view(torch.uint8))
+
+
+def test_what_a_live_module_drops_in_training_is_noted():
+    modules = nn.GRU(4, 3, num_layers=2, dropout=0.25), nn.MultiheadAttention(6, 2, dropout=0.5), nn.GRU(4, 3)
+    notes = [wp.open(module).layers[0].notes for module in modules]
+    assert notes == [
+        ("drops 0.25 of what goes from one layer to the next in training",),
+        ("drops 0.5 of its scores in training",),
+        (),
+    ]

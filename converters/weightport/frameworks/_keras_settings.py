@@ -6,7 +6,7 @@ A key that the config does not have gives no setting: nothing is taken from a de
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..checkpoint import Setting
 from ._keras_activations import activation_name
@@ -15,6 +15,7 @@ from ._keras_config import Entry
 from ._keras_einsum import EinsumForm, einsum_form
 
 Settings = dict[str, Setting]
+_DROPS = {"dropout": "inputs", "dropout_W": "inputs", "recurrent_dropout": "states", "dropout_U": "states"}
 NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm")
 
 
@@ -95,6 +96,7 @@ def _norm_settings(kind: str, entry: Entry) -> Iterator[tuple[str, Setting]]:
 
 
 def _notes(kind: str, entry: Entry, outer: Entry) -> Iterator[str]:
+    yield from _dropout_notes(kind, entry)
     if outer.flag("return_state"):
         yield "returns its last state too"
     if outer.flag("time_major"):
@@ -111,6 +113,14 @@ def _notes(kind: str, entry: Entry, outer: Entry) -> Iterator[str]:
         yield from _einsum_notes(entry)
     if entry.class_name == "ReversibleEmbedding":
         yield from _reversible_notes(entry)
+
+
+def _dropout_notes(kind: str, entry: Entry) -> Iterator[str]:
+    """What a layer leaves out at random while it is trained."""
+    for key, what in _DROPS.items():
+        rate = entry.config.get(key)
+        if _is_number(rate) and rate > 0:
+            yield f"drops {rate:g} of its {'scores' if kind.endswith('attention') else what} in training"
 
 
 def _einsum_notes(entry: Entry) -> Iterator[str]:
@@ -139,5 +149,5 @@ def _sizes(value: object) -> tuple[int, ...]:
     return tuple(values) if all(isinstance(item, int) and not isinstance(item, bool) for item in values) else ()
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

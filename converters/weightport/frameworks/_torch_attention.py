@@ -49,7 +49,8 @@ def kind_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 def described(module: Any) -> dict[str, Any]:
     """What a live nn.MultiheadAttention says of itself."""
-    return {"kind": KIND, "settings": dict(_settings(module)), "sizes": {"head": module.num_heads}}
+    notes = [f"drops {module.dropout:g} of its scores in training"] if module.dropout else []
+    return {"kind": KIND, "settings": dict(_settings(module)), "sizes": {"head": module.num_heads}, "notes": notes}
 
 
 def _settings(module: Any) -> Iterator[tuple[str, Setting]]:

@@ -59,6 +59,12 @@ def conv_notes(module: Any) -> Iterator[str]:
         yield f"pads with {module.padding_mode} and not with zeros"
 
 
+def recurrent_notes(module: Any) -> Iterator[str]:
+    """What a stack of recurrent layers does in training only."""
+    if getattr(module, "dropout", 0):
+        yield f"drops {module.dropout:g} of what goes from one layer to the next in training"
+
+
 def embedding_notes(module: Any) -> Iterator[str]:
     """What an embedding does when it runs that its weight does not show."""
     if module.max_norm is not None:

@@ -18,7 +18,7 @@ from ..errors import CheckpointError
 from . import _torch_attention as attention
 from . import _torch_normalization as normalization
 from ._torch_parametrized import parametrized_reason, with_parametrizations
-from ._torch_plain import BAG, bag_settings, conv_notes, conv_settings, embedding_notes, plain_kinds
+from ._torch_plain import BAG, bag_settings, conv_notes, conv_settings, embedding_notes, plain_kinds, recurrent_notes
 
 if TYPE_CHECKING:
     from ..graph.building import Reader, Writer
@@ -234,7 +234,8 @@ def _describe(module: Any) -> dict[str, Any]:
         "conv_transpose": conv_settings,
     }
     reader = bag_settings if class_name == "EmbeddingBag" else readers.get(kind)
-    notes = {"conv": conv_notes, "conv_transpose": conv_notes, "embedding": embedding_notes}.get(kind)
+    recurrent = dict.fromkeys(_ROWS_PER_UNIT.values(), recurrent_notes)
+    notes = {"conv": conv_notes, "conv_transpose": conv_notes, "embedding": embedding_notes, **recurrent}.get(kind)
     return {
         "kind": kind,
         "settings": dict(reader(module)) if reader else {},
