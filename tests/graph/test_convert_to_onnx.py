@@ -17,7 +17,8 @@ from keras import layers
 import weightport as wp
 from graph_checks import randomise, run_keras, run_onnx
 from weightport.cli import cli
-from weightport.graph import onnx_emitter, onnx_registry
+from weightport.formats import _onnx_build
+from weightport.graph import onnx_registry
 
 REAL = Path(__file__).parents[2] / "fixtures/keras/netra-transliterate/bi_gru_attention_khmer_transliterator.keras"
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime")
@@ -113,7 +114,7 @@ def test_the_report_lists_each_layer_and_nothing_is_written_by_a_dry_run(source,
 
 
 def test_weights_of_two_gigabytes_go_into_a_file_beside_the_model(model, source, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(onnx_emitter, "INLINE_LIMIT", 1000)
+    monkeypatch.setattr(_onnx_build, "INLINE_LIMIT", 1000)
     wp.convert(source, tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx.data").stat().st_size > 1000
     onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from ..checkpoint import Output
 from ..errors import CheckpointError
+from ._onnx_pieces import Copy, Fill, Piece
 from ._onnx_tensor import StoredTensor, parse_tensor, tensor_name
-from ._onnx_values import Element, PackedOutput
 from ._onnx_wire import BYTES, VARINT, Field, Wire, encode_head
 
 MAX_DEPTH = 32
@@ -212,35 +211,6 @@ class _Walk:
                 self.aliases[alias] = name
 
 
-@dataclass(frozen=True)
-class Copy:
-    """Bytes of the model that is there, from ``begin`` to ``end``."""
-
-    begin: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-
-@dataclass(frozen=True)
-class Fill:
-    """The values of a tensor, which are made when they are written."""
-
-    tensor: Output
-    element: Element
-    size: int
-
-    def __len__(self) -> int:
-        return self.size
-
-    @property
-    def stored(self) -> Output:
-        """What is written: the tensor, or its elements packed into bytes."""
-        return PackedOutput(self.tensor, self.element, self.size) if self.element.packed else self.tensor
-
-
-Piece: TypeAlias = bytes | Copy | Fill
 Replace: TypeAlias = Callable[[Span], Sequence[Piece] | None]
 
 

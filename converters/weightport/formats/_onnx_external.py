@@ -16,6 +16,8 @@ from ..staging import companion_names
 
 INLINE_LIMIT = 1_500_000_000
 """A message of 2 GB cannot be parsed; tensors of a graph that comes near go into a file beside it."""
+SMALL_TENSOR = 1024
+"""Smaller ones stay in the graph all the same."""
 
 MAX_SHOWN = 200
 

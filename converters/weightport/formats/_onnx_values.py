@@ -82,6 +82,12 @@ def elements() -> Mapping[int, Element]:
     }
 
 
+@cache
+def data_types() -> Mapping[DType, int]:
+    """The number of the data type of every dtype."""
+    return {element.dtype: number for number, element in elements().items()}
+
+
 def unpack(packed: Array, element: Element, count: int) -> Array:
     """So many elements of less than a byte, each in a byte of its own."""
     values = np.empty(count, np.uint8)

@@ -14,28 +14,27 @@ import numpy as np
 
 from ..checkpoint import Array, DType, LazyTensor, Output
 from ..errors import RefusedError
-from ._onnx_directory import Copy, Directory, Fill, Piece, Span, assemble
-from ._onnx_external import INLINE_LIMIT, external_data_name
-from ._onnx_tensor import DATA_LOCATION, DATA_TYPE, DIMS, EXTERNAL_DATA, NAME, Source, StoredTensor
-from ._onnx_values import RAW_DATA
-from ._onnx_wire import Wire, encode_bytes, encode_head, encode_number
-from ._room import allocate
-from ._tensor_writer import TensorWriter
+from ._onnx_directory import Directory, Span, assemble
+from ._onnx_external import INLINE_LIMIT, SMALL_TENSOR, external_data_name
+from ._onnx_pieces import (
+    Copy,
+    Fill,
+    Piece,
+    Placement,
+    aligned,
+    chunks,
+    entry,
+    located,
+    message,
+    tensor_head,
+    value_fields,
+    write_pieces,
+)
+from ._onnx_tensor import Source
+from ._onnx_wire import Wire, encode_bytes, encode_number
 
-SMALL_TENSOR = 1024
-"""Smaller ones stay in the graph all the same."""
-PAGE, LINE = 4096, 64
 INITIALIZER_IS_INPUT = 3
 """The last IR version in which an initializer had to be an input of the graph, too."""
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class _Placement:
-    """Where a tensor's new values go: into the message, or to an offset of the file beside it."""
-
-    fill: Fill
-    offset: int | None
 
 
 @dataclass(frozen=True)
@@ -81,22 +80,9 @@ def rewrite_file(
     Raises RefusedError where the graph has no place for a tensor."""
     new = _new_tensors(tensors, source, directory)
     placements = dict(_place(wire, source, directory, new, INLINE_LIMIT))
-    outside = [placement for placement in placements.values() if placement.offset is not None]
     data_path = path.with_name(external_data_name(path))
     pieces = _pieces(directory, placements, metadata, data_path.name)
-    if outside:
-        allocate(data_path, (outside[-1].offset or 0) + outside[-1].fill.size)
-        with TensorWriter(data_path) as writer:
-            for placement in outside:
-                writer.write(placement.offset or 0, placement.fill.stored)
-    allocate(path, sum(map(len, pieces)))
-    with TensorWriter(path) as writer:
-        for offset, piece in _located(pieces):
-            if isinstance(piece, Fill):
-                writer.write(offset, piece.stored)
-            else:
-                for start, chunk in _chunks(wire, piece):
-                    writer.put(offset + start, chunk)
+    write_pieces(path, wire, pieces, data_path, [*placements.values()])
 
 
 def rewrite_bytes(wire: Wire, source: Source, directory: Directory, tensors: Sequence[Output]) -> bytes:
@@ -104,12 +90,12 @@ def rewrite_bytes(wire: Wire, source: Source, directory: Directory, tensors: Seq
     placements = dict(_place(wire, source, directory, _new_tensors(tensors, source, directory), None))
     pieces = _pieces(directory, placements, {}, "")
     data = bytearray(sum(map(len, pieces)))
-    for offset, piece in _located(pieces):
+    for offset, piece in located(pieces):
         if isinstance(piece, Fill):
             output = piece.stored
             output.fill(np.ndarray(output.shape, output.dtype, buffer=data, offset=offset))
         else:
-            for start, chunk in _chunks(wire, piece):
+            for start, chunk in chunks(wire, piece):
                 data[offset + start : offset + start + len(chunk)] = chunk
     return bytes(data)
 
@@ -137,7 +123,7 @@ def _new_tensors(tensors: Sequence[Output], source: Source, directory: Directory
 
 def _place(
     wire: Wire, source: Source, directory: Directory, new: Mapping[str, Output], limit: int | None
-) -> Iterator[tuple[str, _Placement]]:
+) -> Iterator[tuple[str, Placement]]:
     """A place for each tensor whose values are written anew: the new ones, and those of external files.
 
     A second name becomes a tensor of its own as soon as it, or the name that it stands for, has new values."""
@@ -154,19 +140,13 @@ def _place(
             continue
         old = LazyTensor(name, stored.shape, stored.dtype, partial(stored.load, name, source))
         fill = Fill(new.get(name, old), stored.element, stored.size)
-        offset = _aligned(end, stored.size) if outside else None
-        yield name, _Placement(fill, offset)
+        offset = aligned(end, stored.size) if outside else None
+        yield name, Placement(fill, offset)
         end = end if offset is None else offset + stored.size
 
 
-def _aligned(offset: int, size: int) -> int:
-    """Where a tensor of that size can begin: at a page if it is larger than one, else at a cache line."""
-    step = PAGE if size >= PAGE else LINE
-    return -(-offset // step) * step
-
-
 def _pieces(
-    directory: Directory, placements: Mapping[str, _Placement], metadata: Mapping[str, str], location: str
+    directory: Directory, placements: Mapping[str, Placement], metadata: Mapping[str, str], location: str
 ) -> list[Piece]:
     def replace(span: Span) -> Sequence[Piece] | None:
         if span.metadata in metadata:
@@ -174,58 +154,18 @@ def _pieces(
         name = span.alias or span.tensor or ""
         if name not in placements:
             return None
-        stored, values = directory.tensors[name], _values(placements[name], location)
+        stored, values = directory.tensors[name], value_fields(placements[name], location)
         if span.alias is None:
-            return _message(span.field.number, [*(Copy(begin, end) for begin, end in stored.head), *values])
-        return _own_tensor(directory, name, [_head(name, stored), *values])
+            return message(span.field.number, [*(Copy(begin, end) for begin, end in stored.head), *values])
+        return _own_tensor(directory, name, [tensor_head(name, stored.shape, stored.data_type), *values])
 
-    entries = [encode_bytes(14, _entry(key, value)) for key, value in metadata.items()]
+    entries = [encode_bytes(14, entry(key, value)) for key, value in metadata.items()]
     return [*assemble(directory.root, replace), *entries]
-
-
-def _values(placement: _Placement, location: str) -> list[Piece]:
-    """The fields that hold a tensor's values, or say where they are."""
-    fill = placement.fill
-    if placement.offset is None:
-        return [encode_head(RAW_DATA, fill.size), fill]
-    entries = {"location": location, "offset": str(placement.offset), "length": str(fill.size)}
-    fields = [encode_bytes(EXTERNAL_DATA, _entry(key, value)) for key, value in entries.items()]
-    return [b"".join(fields) + encode_number(DATA_LOCATION, 1)]
 
 
 def _own_tensor(directory: Directory, name: str, tensor: list[Piece]) -> list[Piece]:
     """What stands in the place of an Identity node whose output gets values of its own."""
     if directory.ir_version > INITIALIZER_IS_INPUT:
-        return _message(5, tensor)
-    value = [encode_bytes(1, b"value"), *_message(5, tensor), encode_number(20, 4)]
-    return _message(1, [encode_bytes(2, name.encode()), encode_bytes(4, b"Constant"), *_message(5, value)])
-
-
-def _head(name: str, stored: StoredTensor) -> bytes:
-    dims = b"".join(encode_number(DIMS, length) for length in stored.shape)
-    return dims + encode_number(DATA_TYPE, stored.data_type) + encode_bytes(NAME, name.encode())
-
-
-def _message(number: int, pieces: Sequence[Piece]) -> list[Piece]:
-    return [encode_head(number, sum(map(len, pieces))), *pieces]
-
-
-def _entry(key: str, value: str) -> bytes:
-    return encode_bytes(1, key.encode()) + encode_bytes(2, value.encode())
-
-
-def _located(pieces: Sequence[Piece]) -> Iterator[tuple[int, Piece]]:
-    """Each piece, and the byte at which it begins."""
-    offset = 0
-    for piece in pieces:
-        yield offset, piece
-        offset += len(piece)
-
-
-def _chunks(wire: Wire, piece: bytes | Copy) -> Iterator[tuple[int, bytes]]:
-    """The piece's bytes, some at a time, and where in it they begin."""
-    if isinstance(piece, bytes):
-        yield 0, piece
-        return
-    for start in range(0, len(piece), _CHUNK):
-        yield start, wire.buffer[piece.begin + start : min(piece.end, piece.begin + start + _CHUNK)]
+        return message(5, tensor)
+    value = [encode_bytes(1, b"value"), *message(5, tensor), encode_number(20, 4)]
+    return message(1, [encode_bytes(2, name.encode()), encode_bytes(4, b"Constant"), *message(5, value)])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..checkpoint import Array, Checkpoint, LazyTensor, Output, Setting
+from ..checkpoint import Array, Checkpoint, Output, Setting
 from ..errors import RefusedError
 from ..plan import LayerPlan
 from .operations import Graph, Operation, Shape, Value
@@ -57,7 +58,7 @@ class Context:
         self.taken: set[str] = set()
         self.initializers: dict[str, ir.Value] = {}
         self.plans: dict[str, LayerPlan] = {}
-        self.weights: set[str] = set()
+        self.weights: dict[str, Output] = {}
         self.shared: dict[Any, Any] = {}
         """What emitters keep for one another (the order of the steps that a mask leaves)."""
         self._values = graph.values
@@ -232,13 +233,13 @@ class Context:
         self.plans[operation.layer] = weights.plan
         return weights.tensors
 
-    def turned(self, operation: Operation, local: str, order: Sequence[int], shape: Shape | None = None) -> LazyTensor:
+    def turned(self, operation: Operation, local: str, order: Sequence[int], shape: Shape | None = None) -> Output:
         """A weight with its axes in another order, and then of another shape."""
         tensor = turned(self.checkpoint, operation.weights[local], order)
         if shape is None:
             return tensor
         sizes = np.empty(tensor.shape, np.bool_).reshape([-1 if size is None else size for size in shape]).shape
-        return LazyTensor(tensor.name, sizes, tensor.dtype, lambda: tensor.read().reshape(sizes))
+        return replace(tensor, plan=replace(tensor.plan, shape=sizes))
 
     def shape_of_weight(self, operation: Operation, local: str) -> tuple[int, ...]:
         """The shape in which the checkpoint stores a weight."""
@@ -249,8 +250,8 @@ class Context:
         import onnx_ir as ir
 
         whole_name = f"{operation.layer}.{name}"
-        self.weights.add(whole_name)
         if whole_name not in self.initializers:
+            self.weights[whole_name] = tensor
             lazy = ir.LazyTensor(
                 partial(_made, tensor, whole_name),
                 dtype=self.dtype(str(tensor.dtype)),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..errors import RefusedError, UsageError, WeightportError
-from ..formats._onnx_external import INLINE_LIMIT, external_data_name
+from ..checkpoint import Checkpoint, Output
+from ..errors import RefusedError, UsageError
+from ..formats._onnx_build import write_built
 from .building import Request, Written
 from .onnx_context import Context, plain
 from .onnx_registry import emitter_of
@@ -26,11 +26,10 @@ def write(request: Request) -> Written:
     """Write what is asked for as an ONNX file."""
     context = _written(request.graph, request.checkpoint, request.choices.opset)
     model = _model(context, request.metadata)
+    weights = {name: context.weights[name] for name in model.graph.initializers if name in context.weights}
     if request.path is not None:
-        _save(model, request.path)
-    return Written(
-        tuple(context.plans.values()), tuple(name for name in model.graph.initializers if name in context.weights)
-    )
+        _save(model, weights, request.path)
+    return Written(tuple(context.plans.values()), tuple(weights))
 
 
 def onnx_model(
@@ -73,26 +72,15 @@ def _model(context: Context, metadata: Mapping[str, str]) -> ir.Model:
     )
 
 
-def _save(model: ir.Model, path: Path) -> None:
-    """Write the model to ``path``; where it is near the 2 GB of a message, its weights to ``<name>.data`` beside it."""
+def _save(model: ir.Model, weights: Mapping[str, Output], path: Path) -> None:
+    """Write the model, and its weights one after the other: a message in memory would hold them all, several times."""
     import onnx_ir as ir
 
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    kept = {name: model.graph.initializers.pop(name) for name in weights}
     try:
-        if size > INLINE_LIMIT:
-            ir.save(model, path, external_data=external_data_name(path), size_threshold_bytes=1024)
-        else:
-            ir.save(model, path)
-    except ir.serde.SerdeError as error:
-        raise _cause(error) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Our own error (a weight that cannot be read) behind the writer's, which only says where it was met."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, WeightportError):
-        cause = cause.__cause__
-    return error if cause is None else cause
+        write_built(path, ir.to_proto(model).SerializeToString(), weights)
+    finally:
+        model.graph.initializers.update(kept)
 
 
 def _emit(context: Context) -> None:

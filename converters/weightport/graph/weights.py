@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..checkpoint import Checkpoint, LazyTensor, Output, Setting
+from ..checkpoint import Checkpoint, Output, Setting
 from ..engine import settle
 from ..layouts import layout_named
+from ..notation import Block, contiguous_strides
 from ..outputs import PlannedOutput
-from ..plan import LayerPlan, Plan
+from ..plan import LayerPlan, Move, Plan, SourceBlock, TensorPlan
 from ..planner import Part, plan_layer
 from ..translation import target_roles
 from ..views import view_for, view_of
@@ -53,8 +54,13 @@ def planned(
     return PlannedWeights(settled, {local: tensors[name] for local, name in names.items()})
 
 
-def turned(checkpoint: Checkpoint, name: str, order: Sequence[int]) -> LazyTensor:
+def turned(checkpoint: Checkpoint, name: str, order: Sequence[int]) -> PlannedOutput:
     """A tensor with its axes in another order."""
     stored = checkpoint.tensors[name]
-    shape = tuple(stored.shape[axis] for axis in order)
-    return LazyTensor(name, shape, stored.dtype, lambda: stored.read().transpose(order))
+    strides = contiguous_strides(stored.shape)
+    axes = [(f"axis {axis}", stored.shape[axis], strides[axis]) for axis in order]
+    shape = tuple(size for _, size, _ in axes)
+    steps = contiguous_strides(shape)
+    target = Block(0, tuple((axis, size, step) for (axis, size, _), step in zip(axes, steps, strict=True)))
+    move = Move("turned", target, (SourceBlock(name, Block(0, tuple(axes))),))
+    return PlannedOutput(TensorPlan(name, shape, stored.dtype, (move,)), checkpoint)
