@@ -22,6 +22,8 @@ MAX_HEADER = 10_000
 """Bytes of a header's text; NumPy's own bound."""
 HEAD_BYTES = MAX_HEADER + 16
 """Bytes from the file's start in which a header that is read ends."""
+USUAL_HEAD_BYTES = 256
+"""In so many, nearly every header ends."""
 
 MAX_RANK = 64
 
@@ -68,6 +70,12 @@ def read_npy_header(head: bytes, where: str) -> ArrayHeader:
     if header.size > _LONGEST or prod(shape) > _LONGEST:
         raise CheckpointError(f"{where} says that it is {list(shape)}: it is damaged")
     return header
+
+
+def is_long(head: bytes) -> bool:
+    """Whether the header that begins here is longer than these bytes."""
+    start = len(_MAGIC) + 2
+    return len(head) > start and start + 4 + int.from_bytes(head[start : start + 2], "little") > len(head)
 
 
 def npy_header(name: str, shape: tuple[int, ...], dtype: DType) -> bytes:

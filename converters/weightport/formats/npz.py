@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checkpoint import Array, Contents, DType, LazyTensor, Output, Stored, in_memory
 from ..errors import CheckpointError, RefusedError
-from ._npy import HEAD_BYTES, ArrayHeader, npy_header, read_npy_header
+from ._npy import HEAD_BYTES, USUAL_HEAD_BYTES, ArrayHeader, is_long, npy_header, read_npy_header
 from ._stored import FileArray
 from ._template import with_template
 from ._zip import SIGNATURE, ZipDirectory, is_safe_name, open_directory
@@ -87,7 +87,8 @@ class _Reader:
     def header(self, member: str) -> ArrayHeader:
         """What a member says of its array. Raises CheckpointError where it does not have as many bytes."""
         where = f"{self.archive.path}: array {member.removesuffix(_SUFFIX)!r}"
-        header = read_npy_header(self.archive.head(member, HEAD_BYTES), where)
+        head = self.archive.head(member, USUAL_HEAD_BYTES)
+        header = read_npy_header(self.archive.head(member, HEAD_BYTES) if is_long(head) else head, where)
         size = self.archive.member(member).size
         if header.dtype is not None and header.offset + header.size != size:
             raise CheckpointError(

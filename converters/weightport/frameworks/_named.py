@@ -37,13 +37,14 @@ class NamedFramework:
         """The layers that the tensors' names and shapes show, in the file's order."""
         skipped = dict(contents.description.get("skipped", {}))
         paths: dict[str, Path] = {}
+        collections = self.collections()
         for name in contents.tensors:
             path = tuple(SEPARATORS.split(name))
             reason = self._naming.skipped.get(path[0])
             if reason:
                 skipped[name] = reason
             else:
-                paths[name] = self._inside_collections(path)
+                paths[name] = _inside(collections, path)
         shapes = {name: contents.tensors[name].shape for name in paths}
         layers, unknown = layers_of(self.NAME, paths, shapes)
         return Structure(layers, {name: skipped[name] for name in skipped if name in contents.tensors}, unknown)
@@ -80,13 +81,6 @@ class NamedFramework:
     def _naming(self) -> Naming:
         return naming_of(self.NAME)
 
-    def _inside_collections(self, path: Path) -> Path:
-        """The path without the collections around the model; a training state may hold one inside another."""
-        known = self.collections()
-        while len(path) > 1 and path[0] in known:
-            path = path[1:]
-        return path
-
     def collections(self) -> set[str]:
         """The trees that this framework keeps tensors in."""
         tensors = [tensor for layout in layouts_of(self.NAME).values() for tensor in layout.tensors]
@@ -96,6 +90,13 @@ class NamedFramework:
         """The collection of a layout's tensor of that name."""
         found = [tensor for layout in layouts_of(self.NAME).values() for tensor in tensors_named(layout, name)]
         return next((tensor.collection for tensor in found if tensor.collection), self._naming.collection)
+
+
+def _inside(collections: set[str], path: Path) -> Path:
+    """The path without the collections around the model; a training state may hold one inside another."""
+    while len(path) > 1 and path[0] in collections:
+        path = path[1:]
+    return path
 
 
 def framework_of_names(names: Sequence[str]) -> str | None:
