@@ -1,10 +1,10 @@
 """The axes notation: text such as ``"direction (side gate unit)"`` as a value, and where each block lies in memory.
 
 The notation is einops' own: names, ``( )`` for a group flattened in row-major order, ``1`` for a singleton, ``...``
-for any number of axes (``...state`` for any number of others); and ``(a + b)`` for parts that follow one another along
-one dimension. ``-`` before an axis says that it is stored from its end to its start. An axis that stands in dimensions
-that follow one another is spread over them, the first one slowest: ``in unit unit`` is an ``in unit`` whose second
-dimension is written as two.
+for any number of axes (``...state`` for any number of others), ``1...`` for as many singletons; and ``(a + b)`` for
+parts that follow one another along one dimension. ``-`` before an axis says that it is stored from its end to its
+start. An axis that stands in dimensions that follow one another is spread over them, the first one slowest: ``in unit
+unit`` is an ``in unit`` whose second dimension is written as two.
 Syntax and arithmetic only: this module knows no kinds, no frameworks and no arrays.
 """
 
@@ -22,7 +22,8 @@ from .errors import LayoutError
 SPATIAL = "..."
 SHARE = "/"  # unit/0 and unit/1 are what two dimensions have of the axis unit
 REVERSED = "-"
-_TOKEN = re.compile(r"\s*(-?\.\.\.[a-z]*|-?[A-Za-z_][A-Za-z0-9_]*|[1()+])")
+ONES = "1..."
+_TOKEN = re.compile(r"\s*(1\.\.\.|-?\.\.\.[a-z]*|-?[A-Za-z_][A-Za-z0-9_]*|[1()+])")
 
 Group = tuple[str, ...]
 """Axes flattened into one dimension in row-major order, the first one slowest; none at all is the singleton ``1``."""
@@ -78,6 +79,8 @@ def parse_axes(text: str) -> Axes:
         twice = _stand_twice(axis_names(part))
         if twice:
             raise LayoutError(f"axes {text!r}: {', '.join(twice)} stands twice")
+    if sum(map(_stands_for_many, parts[0])) > 1:
+        raise LayoutError(f"axes {text!r}: more than one dimension stands for any number of axes")
     turned = tuple(token.removeprefix(REVERSED) for token in _tokens(text) if token.startswith(REVERSED))
     return Axes(parts, choices[0] if choices else 0, turned)
 
@@ -114,13 +117,22 @@ def shares_of(axis: str, names: Iterable[str]) -> list[str]:
 
 def axis_names(dimensions: Dimensions) -> tuple[str, ...]:
     """Every axis that is named, in order."""
-    return tuple(name for group in dimensions for name in group)
+    return tuple(name for group in dimensions for name in group if name != ONES)
+
+
+def is_of_any_rank(dimensions: Dimensions) -> bool:
+    """Whether a tensor with these dimensions may have more of them in one layer than in another."""
+    return any(_stands_for_many(group) for group in dimensions)
+
+
+def _stands_for_many(group: Group) -> bool:
+    return group == (ONES,) or is_spatial(group)
 
 
 def spatial_count(dimensions: Dimensions, rank: int) -> int | None:
-    """How many axes ``...`` stands for in a tensor of this rank (0 without ``...``); None where it cannot fit."""
+    """How many axes ``...`` (or ``1...``) stands for in a tensor of this rank, 0 without; None where it cannot fit."""
     free = rank - len(dimensions)
-    if any(is_spatial(group) for group in dimensions):
+    if is_of_any_rank(dimensions):
         return free + 1 if free >= -1 else None
     return None if free else 0
 
@@ -144,7 +156,9 @@ def expand(dimensions: Dimensions, count: int) -> Dimensions:
     """Replace ``...`` by that many numbered axes: dimensions of their own, or inside a group where it stands in one."""
     expanded: list[Group] = []
     for group in dimensions:
-        if is_spatial(group):
+        if group == (ONES,):
+            expanded.extend([()] * count)
+        elif is_spatial(group):
             expanded.extend((f"{group[0]}{index}",) for index in range(count))
         else:
             expanded.append(tuple(name for token in group for name in _numbered(token, count)))
@@ -157,7 +171,7 @@ def _numbered(token: str, count: int) -> list[str]:
 
 def expanded_index(dimensions: Dimensions, index: int, count: int) -> int:
     """Where a dimension stands once ``...`` is replaced by that many axes."""
-    return index + (count - 1) * sum(is_spatial(group) for group in dimensions[:index])
+    return index + (count - 1) * sum(_stands_for_many(group) for group in dimensions[:index])
 
 
 def group_size(group: Group, sizes: Mapping[str, int]) -> int:
@@ -250,6 +264,8 @@ def _bracket(text: str, tokens: list[str], position: int) -> tuple[tuple[Group, 
             if len(inner) > 1:
                 raise LayoutError(f"axes {text!r}: a concatenation must be a dimension of its own")
             parts[-1].extend(inner[0])
+        elif token == ONES:
+            raise LayoutError(f"axes {text!r}: {ONES!r} must be a dimension of its own")
         elif token != "1":
             parts[-1].append(token)
     if position == len(tokens):

@@ -32,6 +32,7 @@ from weightport.notation import Axes, expand, locate, parse_axes, spatial_count
         ("(in + hidden + cell)", ((("in",),), (("hidden",),), (("cell",),)), 0),
         ("in out out", ((("in",), ("out/0",), ("out/1",)),), 0),
         ("... (in out) out", ((("...",), ("in", "out/0"), ("out/1",)),), 0),
+        ("out 1...", ((("out",), ("1...",)),), 0),
         ("out out out in in", ((("out/0",), ("out/1",), ("out/2",), ("in/0",), ("in/1",)),), 0),
     ],
 )
@@ -66,6 +67,8 @@ def test_a_minus_says_that_an_axis_is_stored_from_its_end(text: str, plain: str,
         ("unit 1 unit", "unit stands twice"),
         ("(unit unit) unit", "unit stands twice"),
         ("unit (in unit)", "unit stands twice"),
+        ("(in 1...)", "'1...' must be a dimension of its own"),
+        ("... 1... in", "more than one dimension stands for any number of axes"),
         ("(in + )", "nothing stands on one side of '+'"),
         ("(in + hidden) (gate + unit)", "more than one concatenation"),
         ("((in + hidden) unit)", "a concatenation must be a dimension of its own"),
@@ -89,6 +92,9 @@ def test_a_mistake_is_told_with_the_text_and_the_place(text: str, problem: str) 
         ("out in", 2, 0),
         ("out in", 3, None),
         ("...", 0, 0),
+        ("out 1...", 3, 2),
+        ("out 1...", 1, 0),
+        ("out 1...", 0, None),
     ],
 )
 def test_how_many_axes_the_dots_stand_for(text: str, rank: int, count: int | None) -> None:
@@ -98,6 +104,7 @@ def test_how_many_axes_the_dots_stand_for(text: str, rank: int, count: int | Non
 def test_dots_become_numbered_axes() -> None:
     assert expand(parse_axes("... in out").parts[0], 2) == (("...0",), ("...1",), ("in",), ("out",))
     assert expand(parse_axes("out in").parts[0], 2) == (("out",), ("in",))
+    assert expand(parse_axes("out 1... in").parts[0], 2) == (("out",), (), (), ("in",))
 
 
 @st.composite

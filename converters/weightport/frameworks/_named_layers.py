@@ -18,7 +18,7 @@ from ..checkpoint import Layer, Setting
 from ..errors import LayoutError, UnknownSizeError
 from ..families import tensors_named
 from ..layouts import Layout, layouts_of, naming_of
-from ..notation import SPATIAL, axis_names, spatial_count
+from ..notation import SPATIAL, is_of_any_rank, spatial_count
 from ..views import view_of
 
 Path: TypeAlias = tuple[str, ...]
@@ -144,7 +144,7 @@ def _fits(layout: Layout, shapes: Mapping[str, tuple[int, ...]], settings: Mappi
         spatial_count(tensor.parts[0].dimensions, len(shape))
         for local, shape in shapes.items()
         for tensor in tensors_named(layout, local)
-        if SPATIAL in axis_names(tensor.parts[0].dimensions)
+        if is_of_any_rank(tensor.parts[0].dimensions)
     }
     return SPATIAL in layout.kind.broadcast or (len(counts) < 2 and 0 not in counts)
 
