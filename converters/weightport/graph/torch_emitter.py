@@ -15,6 +15,7 @@ from .torch_context import Context, natural
 from .torch_definitions import LOADING, definitions, imports_of, names_of_parts
 from .torch_module import body_of, class_text, emit
 from .torch_nesting import CallsDifferError
+from .torch_safety import refuse_code
 
 WEIGHTS_SUFFIX = ".safetensors"
 _TAKEN = {"Callable", "Path", "Sequence", "Tensor"}
@@ -22,6 +23,7 @@ _TAKEN = {"Callable", "Path", "Sequence", "Tensor"}
 
 def write(request: Request) -> Written:
     """Write what is asked for: ``model.py``, and ``model.safetensors`` beside it."""
+    refuse_code(request.graph)
     name, context = _emitted(request)
     if request.path is not None:
         weights = _weights_file(request.path)
