@@ -67,7 +67,8 @@ def run_both(one: Runner, other: Runner, pairs: Sequence[LayerPair], question: Q
     orders, first = _orders(other, made[0], ours[0], pairs, same_framework)
     rest = tuple(other.run(_turned(case.arrays, orders), layers=question.layers) for case in made[1:])
     dtype = coarsest_dtype([one.checkpoint, other.checkpoint])
-    measured = measure_rounding(one, made, ours, dtype, question.seed) if question.measures_rounding else None
+    bounded = {mine for mine, its in _partners(ours[0], first) if mine in one.bounded or its in other.bounded}
+    measured = measure_rounding(one, made, ours, dtype, question.seed, bounded) if question.measures_rounding else None
     warnings = (*one.warnings, *other.warnings, *_unsteady(one, made[0], ours[0], measured, "A"))
     warnings += _unsteady(other, Case("", _turned(made[0].arrays, orders)), first, measured, "B")
     return ModelRuns(tuple(made), ours, (first, *rest), orders, measured, dtype, same_framework, warnings)
@@ -117,8 +118,13 @@ def compare_outputs(runs: ModelRuns, question: Question) -> tuple[tuple[OutputPa
     if len(names[0]) != len(names[1]):
         listed = [f"{len(side)} ({', '.join(side)})" for side in names]
         return (), f"the models give different numbers of outputs: {listed[0]} against {listed[1]}"
-    partners = names[1] if set(names[0]) != set(names[1]) else names[0]
-    return tuple(_worst_output(runs, *pair, question) for pair in zip(names[0], partners, strict=True)), ""
+    return tuple(_worst_output(runs, *pair, question) for pair in _partners(runs.ours[0], runs.theirs[0])), ""
+
+
+def _partners(ours: Run, theirs: Run) -> list[tuple[str, str]]:
+    """The outputs that belong together: by name where all names agree, else by place."""
+    same = set(ours.outputs) == set(theirs.outputs)
+    return list(zip(ours.outputs, ours.outputs if same else theirs.outputs, strict=False))
 
 
 def _worst_output(runs: ModelRuns, name: str, other: str, question: Question) -> OutputParity:

@@ -15,7 +15,7 @@ that are compared round independently, so the tolerance is twice the largest mov
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -28,7 +28,7 @@ from ..planner import is_floating
 from ..views import View
 from .inputs import Case
 from .measure import unit_roundoff
-from .runners import Run, Runner
+from .runners import BOUNDED, Run, Runner
 
 # Unit roundoffs that a framework's tanh, sigmoid or exp may be off by, relative to its largest value: the worst of
 # TensorFlow 2.21, PyTorch 2.13 and ONNX Runtime on the CPU, as tests/parity/test_tolerance.py measures.
@@ -48,10 +48,19 @@ class Rounding:
     dtype: DType
 
 
-def measure_rounding(runner: Runner, cases: Sequence[Case], runs: Sequence[Run], dtype: DType, seed: int) -> Rounding:
-    """Run the model with moved weights on each case, and see how far it goes from ``runs``, its own results."""
+def measure_rounding(
+    runner: Runner,
+    cases: Sequence[Case],
+    runs: Sequence[Run],
+    dtype: DType,
+    seed: int,
+    bounded: Collection[str] = (),
+) -> Rounding:
+    """Run the model with moved weights on each case, and see how far it goes from ``runs``, its own results.
+
+    ``bounded`` are the outputs that a function of values up to 1 makes in one of the models."""
     unit = unit_roundoff(dtype)
-    outputs = {name: _last_rounding(runs, name, unit) for name in runs[0].outputs}
+    outputs = {name: _last_rounding(runs, name, unit, float(name in bounded)) for name in runs[0].outputs}
     last = FUNCTION_ROUNDINGS * unit
     layers, inputs = _last_roundings(runs, last, "outputs"), _last_roundings(runs, last, "inputs")
     for draw in range(DRAWS):
@@ -73,7 +82,8 @@ def _last_roundings(runs: Sequence[Run], unit: float, what: str) -> dict[str, fl
     sizes: dict[str, float] = {}
     for run in runs:
         for name, layer in run.layers.items():
-            sizes[name] = max(sizes.get(name, 0.0), unit * _size(getattr(layer, what)))
+            least = float(what == "outputs" and layer.activation in BOUNDED)
+            sizes[name] = max(sizes.get(name, 0.0), unit * max(least, _size(getattr(layer, what))))
     return sizes
 
 
@@ -135,12 +145,13 @@ def _movement(one: Array, other: Array) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _last_rounding(runs: Sequence[Run], name: str, unit: float) -> float:
-    """What the last operation rounds by, and an elementary function in its place."""
+def _last_rounding(runs: Sequence[Run], name: str, unit: float, least: float) -> float:
+    """What the last operation rounds by, and an elementary function in its place, whose largest value is at least
+    ``least``."""
     arrays = [run.outputs[name] for run in runs]
     if arrays[0].dtype.kind in "iub":
         return 0.0
-    return FUNCTION_ROUNDINGS * unit * max(_size(array) for array in arrays)
+    return FUNCTION_ROUNDINGS * unit * max(least, *(_size(array) for array in arrays))
 
 
 def _size(array: Array) -> float:

@@ -20,6 +20,9 @@ from ..inputs import InputSpec
 CHANNELS_SECOND = frozenset({"conv", "conv_transpose", "batch_norm", "group_norm", "prelu"})
 """Kinds whose layers take (batch, channel, *space) in PyTorch and ONNX."""
 
+BOUNDED = frozenset({"sigmoid", "hard_sigmoid", "softmax", "tanh"})
+"""Functions of values up to 1: what frameworks round in them is relative to that, even where they give 1e-7."""
+
 
 class UnreachableError(WeightportError):
     """A model that cannot be run here; the text says why, and what would let it run."""
@@ -55,6 +58,11 @@ class Runner(Protocol):
     @property
     def specs(self) -> tuple[InputSpec, ...] | None:
         """The inputs that it takes, in order; None where the framework does not say."""
+        ...
+
+    @property
+    def bounded(self) -> frozenset[str]:
+        """The outputs that a function of :data:`BOUNDED` makes, as far as the framework tells."""
         ...
 
     @property

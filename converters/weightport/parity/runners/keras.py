@@ -25,7 +25,7 @@ from ...frameworks._keras_live import live_layers
 from ...keras_upgrade import upgrade
 from ...opening import open_checkpoint
 from ..inputs import InputSpec
-from . import LayerRun, Run, UnreachableError, first_line, is_installed
+from . import BOUNDED, LayerRun, Run, UnreachableError, first_line, is_installed
 
 _RECURRENT = frozenset({"lstm", "gru", "rnn", "conv_lstm"})
 
@@ -82,6 +82,15 @@ class KerasRunner:
         return tuple(self._spec(tensor) for tensor in inputs) if inputs else None
 
     @property
+    def bounded(self) -> frozenset[str]:
+        """From the layers that make the model's outputs."""
+        outputs = getattr(self.model, "_outputs_struct", None)
+        named = (
+            outputs if isinstance(outputs, Mapping) else self._by_name(list(getattr(self.model, "outputs", None) or ()))
+        )
+        return frozenset(str(name) for name, tensor in named.items() if _is_bounded(tensor))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """None: the model is run with training=False."""
         return ()
@@ -134,11 +143,14 @@ class KerasRunner:
 
         if isinstance(result, Mapping):
             return {str(name): _array(value) for name, value in result.items()}
-        values = keras.tree.flatten(result)
+        return {name: _array(value) for name, value in self._by_name(keras.tree.flatten(result)).items()}
+
+    def _by_name(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What belongs to each output, by the model's names where it has one for each."""
         names = list(getattr(self.model, "output_names", ()))
         if len(set(names)) != len(values):
             names = [f"output.{index}" for index in range(len(values))] if len(values) > 1 else ["output"]
-        return {name: _array(value) for name, value in zip(names, values, strict=True)}
+        return dict(zip(names, values, strict=True))
 
     @contextmanager
     def _watched(self, seen: dict[str, LayerRun] | None) -> Iterator[None]:
@@ -175,6 +187,13 @@ def _record(seen: dict[str, LayerRun] | None, layer: Any, owner: Any, taken: Any
     fused = layer.kinds[0] not in _RECURRENT
     activation = str(layer.settings.get("activation", "linear")) if fused else "linear"
     seen[layer.name] = LayerRun(first[0], first[1], activation)
+
+
+def _is_bounded(tensor: Any) -> bool:
+    """Whether the layer that makes a symbolic tensor ends with a bounded function."""
+    operation = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    function = getattr(getattr(operation, "activation", None), "__name__", type(operation).__name__.lower())
+    return function in BOUNDED
 
 
 def _input_of(layer: Any) -> Any:

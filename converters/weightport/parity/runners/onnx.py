@@ -18,6 +18,9 @@ from ...frameworks._onnx_draft import Draft
 from ..inputs import InputSpec
 from . import CHANNELS_SECOND, LayerRun, Run, UnreachableError, first_line, is_installed
 
+_BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh"})
+"""The operators of :data:`weightport.parity.runners.BOUNDED`."""
+
 
 def obstacle(source: Any, checkpoint: Checkpoint) -> str:
     """ONNX Runtime is not installed."""
@@ -49,6 +52,12 @@ class OnnxRunner:
         """From the graph's inputs that are no weights."""
         weights = {tensor.name for tensor in self.model.graph.initializer}
         return tuple(self._spec(value) for value in self.model.graph.input if value.name not in weights)
+
+    @property
+    def bounded(self) -> frozenset[str]:
+        """From the nodes that make the graph's outputs."""
+        made = {output for node in self.model.graph.node if node.op_type in _BOUNDED for output in node.output}
+        return frozenset(value.name for value in self.model.graph.output if value.name in made)
 
     @property
     def warnings(self) -> tuple[str, ...]:

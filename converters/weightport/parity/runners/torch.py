@@ -47,6 +47,11 @@ class TorchRunner:
         return None
 
     @property
+    def bounded(self) -> frozenset[str]:
+        """None: a module does not say what its last function is."""
+        return frozenset()
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """One sentence where submodules that behave otherwise in training are in training mode."""
         active = [
