@@ -57,7 +57,8 @@ def write_tree(path: Path, entries: Sequence[tuple[Sequence[Key], Output | bytes
             writer.write(last + length - size, place.output)
             if len(place.chunks) > 1:
                 _move_apart(path, place.chunks)
-    _store(path, texts)
+        for text in texts:
+            writer.put(text.offset, text.data)
 
 
 def _tree(entries: Sequence[tuple[Sequence[Key], Output | bytes]]) -> dict[Key, Node]:
@@ -161,13 +162,3 @@ def _move(file: BinaryIO, source: int, target: int, size: int) -> None:
         data = file.read(min(_PIECE, size - done))
         file.seek(target + done)
         file.write(data)
-
-
-def _store(path: Path, texts: Sequence[_Text]) -> None:
-    try:
-        with path.open("r+b") as file:
-            for text in texts:
-                file.seek(text.offset)
-                file.write(text.data)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error

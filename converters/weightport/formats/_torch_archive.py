@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from ..checkpoint import Array, DType, LazyTensor, Stored
 from ..errors import CheckpointError
 from ._pickle import load
-from ._stored import FileArray
 from ._torch_objects import NAMES, Storage, StoredTensor, Unreadable, storage_of
 from ._torch_state import State, find_state
 from ._torch_tensors import lazy_tensors
@@ -64,7 +61,6 @@ class _Storages:
     def __init__(self, archive: ZipDirectory, root: str) -> None:
         self._archive = archive
         self._root = root
-        self._verified: set[str] = set()
 
     def check(self, tensors: Mapping[str, StoredTensor | Unreadable]) -> None:
         """Raise CheckpointError where a tensor's storage is missing or not as large as the pickle says."""
@@ -85,14 +81,7 @@ class _Storages:
 
     def array(self, storage: Storage, first: int, shape: tuple[int, ...], dtype: DType) -> Array | Stored:
         """The array that begins at a byte of a storage; in memory where the member is compressed."""
-        name = self._member(storage)
-        member = self._archive.member(name)
-        if member.compressed:
-            return np.ndarray(shape, dtype, buffer=self._archive.read(name), offset=first)
-        if name not in self._verified:
-            self._archive.check_crc(name)
-            self._verified.add(name)
-        return FileArray(self._archive.path, member.data_offset + first, shape, dtype)
+        return self._archive.array(self._member(storage), first, shape, dtype)
 
     def _member(self, storage: Storage) -> str:
         return f"{self._root}/data/{storage.key}"

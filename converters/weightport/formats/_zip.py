@@ -9,14 +9,15 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from ..checkpoint import LazyTensor
+from ..checkpoint import Array, DType, LazyTensor
 from ..errors import CheckpointError
 from ._checksum import crc32_of_stored
 from ._stored import FileArray
@@ -28,6 +29,8 @@ may all members together."""
 SMALL_MEMBER = 1 << 24
 
 MAX_SHOWN = 100
+
+_BYTES = np.dtype(np.uint8)
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _END = struct.Struct("<4s4H2LH")
@@ -62,6 +65,7 @@ class ZipDirectory:
 
     path: Path
     members: Mapping[str, ZipMember]
+    _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def has_checksums(self) -> bool:
@@ -89,13 +93,17 @@ class ZipDirectory:
         member = self.member(name)
         if member.compressed:
             return self.read(name)
-        stored = self._stored(member, member.size)
+        return LazyTensor(name, (member.size,), _BYTES, partial(self.array, name, 0, (member.size,), _BYTES))
 
-        def verified() -> FileArray:
-            self.check_crc(name)
-            return stored
+    def array(self, name: str, offset: int, shape: tuple[int, ...], dtype: DType) -> Array | FileArray:
+        """The array that begins at a byte of a member: in memory where that is compressed, else where it lies.
 
-        return LazyTensor(name, stored.shape, stored.dtype, verified)
+        Raises CheckpointError when the member's checksum is wrong."""
+        member = self.member(name)
+        if member.compressed:
+            return np.ndarray(shape, dtype, buffer=self.read(name), offset=offset)
+        self.check_crc(name)
+        return FileArray(self.path, member.data_offset + offset, shape, dtype)
 
     def head(self, name: str, size: int) -> bytes:
         """The first bytes of a member's content, at most ``size`` of them; their checksum is not looked at."""
@@ -110,9 +118,11 @@ class ZipDirectory:
             raise CheckpointError(f"{where} cannot be decompressed: {error}: the file is damaged") from error
 
     def check_crc(self, name: str) -> None:
-        """Read an uncompressed member through in chunks. Raises CheckpointError when its checksum is wrong."""
+        """Read an uncompressed member through once, in chunks. Raises CheckpointError when its checksum is wrong."""
         member = self.member(name)
-        self._compare_crc(member, crc32_of_stored(self._stored(member, member.stored_size)))
+        if name not in self._verified:
+            self._compare_crc(member, crc32_of_stored(self._stored(member, member.stored_size)))
+            self._verified.add(name)
 
     def _compare_crc(self, member: ZipMember, crc: int) -> None:
         if crc != member.crc and self.has_checksums:
@@ -123,7 +133,7 @@ class ZipDirectory:
 
     def _stored(self, member: ZipMember, size: int) -> FileArray:
         """The first bytes of a member as the archive holds them."""
-        return FileArray(self.path, member.data_offset, (size,), np.dtype(np.uint8))
+        return FileArray(self.path, member.data_offset, (size,), _BYTES)
 
 
 def open_directory(path: Path) -> ZipDirectory:

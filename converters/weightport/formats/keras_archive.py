@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _region(archive: ZipDirectory) -> Region:
     member = archive.member(_WEIGHTS)
     label = f"{archive.path}: {_WEIGHTS}"
     if not member.compressed:
-        verify = cache(lambda: archive.check_crc(_WEIGHTS))
+        verify = partial(archive.check_crc, _WEIGHTS)
         return Region(archive.path, member.data_offset, member.size, label, verify=verify)
     copy = _Inflated(archive)
     return Region(copy.path, 0, member.size, label, owner=copy)

@@ -6,7 +6,7 @@ MLX saves weights so, and so do many who work in JAX or NumPy. It does not say w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 from ..checkpoint import Array, Contents, DType, LazyTensor, Output, Stored, in_memory
 from ..errors import CheckpointError, RefusedError
 from ._npy import HEAD_BYTES, USUAL_HEAD_BYTES, ArrayHeader, is_long, npy_header, read_npy_header
-from ._stored import FileArray
 from ._template import with_template
 from ._zip import SIGNATURE, ZipDirectory, is_safe_name, open_directory
 from ._zip_write import Content, write_archive
@@ -44,7 +43,7 @@ def read(path: Path) -> Contents:
 
     Arrays of text are no tensors; ``description["skipped"]`` has what they are, by name. Raises CheckpointError for a
     damaged archive, and for arrays of Python objects or of several fields."""
-    reader = _Reader(open_directory(path), set())
+    reader = _Reader(open_directory(path))
     tensors: dict[str, LazyTensor] = {}
     skipped: dict[str, str] = {}
     for member in reader.archive.members:
@@ -82,7 +81,6 @@ class _Reader:
     """Reads arrays out of an archive. Each one's checksum is verified before its bytes are first used."""
 
     archive: ZipDirectory
-    verified: set[str]
 
     def header(self, member: str) -> ArrayHeader:
         """What a member says of its array. Raises CheckpointError where it does not have as many bytes."""
@@ -99,19 +97,8 @@ class _Reader:
 
     def values(self, name: str, header: ArrayHeader, dtype: DType) -> Array | Stored:
         """The array, in C order and little-endian; not read yet where the archive holds it so."""
-        found = self._stored(name, header)
-        if isinstance(found, FileArray) and found.dtype == dtype and not header.fortran:
-            return replace(found, shape=header.shape)
-        stored = in_memory(found)
+        if header.dtype == dtype and not header.fortran:
+            return self.archive.array(name, header.offset, header.shape, dtype)
+        stored = in_memory(self.archive.array(name, header.offset, (prod(header.shape),), np.dtype(header.dtype)))
         array = stored.reshape(header.shape[::-1]).T if header.fortran else stored.reshape(header.shape)
         return np.asarray(array, dtype, order="C")
-
-    def _stored(self, name: str, header: ArrayHeader) -> Array | FileArray:
-        member, count = self.archive.member(name), prod(header.shape)
-        found = np.dtype(header.dtype)
-        if member.compressed:
-            return np.ndarray((count,), found, self.archive.read(name), header.offset)
-        if name not in self.verified:
-            self.archive.check_crc(name)
-            self.verified.add(name)
-        return FileArray(self.archive.path, member.data_offset + header.offset, (count,), found)
