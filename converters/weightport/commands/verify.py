@@ -44,11 +44,13 @@ def verify(
     """Run the models A and B on the same inputs and compare every output and layer. Exit status 1 where they differ.
 
     A Keras file runs in Keras, an ONNX file in ONNX Runtime, where they are installed. A PyTorch file has no code:
-    --model names the module's class or a function that makes it.
+    --model names the module's class or a function that makes it. A .py is a program of yours, and is run: its
+    load() gives the module.
 
     \b
     Examples:
       weightport verify model.keras model.onnx
+      weightport verify model.keras model.py
       weightport verify model.keras model.safetensors --model mymodels:Twin
       weightport verify model.onnx model.pt --model mymodels:Twin --inputs batch.npz --json
       weightport verify model.keras model.onnx --html parity.html
@@ -79,5 +81,7 @@ def verify(
 def _model(path: Path, factory: str | None, make: Any) -> Any:
     """The path itself, or the module that the factory makes for a file of weights without code."""
     from ..formats import format_of_file
+    from ..parity.factories import is_source
 
-    return make(factory, path) if factory and format_of_file(path).FRAMEWORK == "torch" else path
+    weights = factory and not is_source(path) and format_of_file(path).FRAMEWORK == "torch"
+    return make(factory, path) if weights else path

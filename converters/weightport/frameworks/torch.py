@@ -195,7 +195,7 @@ def _described_layer(
     if described is None:
         return None
     description = described.get(module)
-    if description is None and attention.kind_of(_shapes(tensors, contents)):
+    if description is None and _tells_its_kind(tensors, contents):
         return None
     if description is None or not all(_belongs(description["kind"], tensor) for tensor in tensors):
         return "its module's class has no kind yet"
@@ -207,6 +207,13 @@ def _described_layer(
         notes=tuple(description.get("notes", ())),
         layout=description.get("layout", ""),
         sizes=description.get("sizes", {}),
+    )
+
+
+def _tells_its_kind(tensors: Mapping[str, str], contents: Contents) -> bool:
+    """Whether a module of any class has the parameters, by name, of a recurrent layer or of attention."""
+    return all(_RECURRENT.fullmatch(tensor) for tensor in tensors) or bool(
+        attention.kind_of(_shapes(tensors, contents))
     )
 
 

@@ -1,8 +1,10 @@
-"""The model that a weights file belongs to, made by the user's own code: ``package.module:factory``."""
+"""The model that a weights file belongs to, made by the user's own code: ``package.module:factory``, or a file of
+PyTorch source as ``convert`` writes it."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -20,6 +22,26 @@ def model_with_weights(factory: str, weights: Path) -> Any:
     model = _called(factory, _factory(factory))
     convert(weights, model)
     return model.eval() if hasattr(model, "eval") else model
+
+
+def is_source(model: Any) -> bool:
+    """Whether a model is given as a file of Python source."""
+    return isinstance(model, str | os.PathLike) and Path(model).suffix == ".py"
+
+
+def model_of_source(path: Path) -> Any:
+    """What the ``load()`` of a source file gives. The file is the user's own program, and is run.
+
+    Raises UsageError where there is no such file, or it fails."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        return module.load()
+    except Exception as error:
+        raise UsageError(f"{path}: its load() gives no model: {type(error).__name__}: {error}") from error
 
 
 def _factory(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..checkpoint import Checkpoint
@@ -15,6 +16,7 @@ from ..layer_pairs import LayerPair, PairedLayers
 from ..mapping import NameMap
 from ..opening import PathLike, open_checkpoint
 from .causes import MASKED, causes
+from .factories import is_source, model_of_source
 from .inputs import LENGTHS
 from .model_depth import ModelRuns, Question, WatchedPair, compare_outputs, run_both, watch_layers
 from .orders import AS_IS
@@ -39,6 +41,7 @@ def verify(
     from_b: str | None = None,
 ) -> Parity:
     """Whether ``a`` and ``b`` compute the same; each is a file or a live model of any framework.
+    A file of PyTorch source (``.py``) is a program, and is run: its ``load()`` gives the model.
 
     Three depths, each where it can be reached: the weights as mathematics (no framework needed), the layers (side by
     side while both models run, and by the NumPy references, which need no framework), the whole models.
@@ -57,6 +60,8 @@ def verify(
 
     Raises UsageError for a call that makes no sense and CheckpointError for a file that cannot be read."""
     question = Question(inputs, rtol, atol, seed, layers, tuple(lengths))
+    names = [str(model) if is_source(model) else "" for model in (a, b)]
+    a, b = (model_of_source(Path(model)) if is_source(model) else model for model in (a, b))
     ours, theirs = open_checkpoint(a, from_a), open_checkpoint(b, from_b)
     paired, problem = _paired(ours, theirs, mapping)
     comparison = compare(ours, theirs, paired, Tolerance(rtol or 0.0, atol or 0.0)) if not problem else None
@@ -67,8 +72,8 @@ def verify(
     counted = tuple(layer for layer in found if not is_allowed(layer.name or layer.other, patterns))
     first = next((layer for layer in counted if layer.verdict == DIFFERS), None)
     return Parity(
-        one=ours.contents.origin,
-        other=theirs.contents.origin,
+        one=names[0] or ours.contents.origin,
+        other=names[1] or theirs.contents.origin,
         frameworks=(ours.framework, theirs.framework),
         depths=(
             weights_depth(comparison, problem, patterns),
