@@ -45,20 +45,21 @@ def _folded(graph: Graph, depth: int) -> Graph:
     """The graph in which the operations of one call, which follow one another, are one."""
     users = Counter(name for one in graph.operations for name in set(one.inputs))
     users.update(result.value for result in graph.results)
+    values = graph.values
     operations: list[Operation] = []
     for call, section in groupby(graph.operations, lambda one: one.models[depth] if len(one.models) > depth else None):
         inside = list(section)
         if call is None or len(inside) < _FEW:
             operations += inside
         else:
-            operations.append(_one(call[0], inside, depth, graph.values, users))
+            operations.append(_one(inside, depth, values, users))
     return replace(graph, operations=tuple(operations))
 
 
-def _one(
-    model: str, inside: Sequence[Operation], depth: int, values: Mapping[str, Value], users: Mapping[str, int]
-) -> Operation:
+def _one(inside: Sequence[Operation], depth: int, values: Mapping[str, Value], users: Mapping[str, int]) -> Operation:
     """One operation for a call of a nested model. ``users`` counts who takes each value."""
+    models = [name for name, _ in inside[0].models[: depth + 1]]
+    model = models[-1]
     made = {value.name for one in inside for value in one.outputs}
     used = Counter(name for one in inside for name in set(one.inputs))
     inputs = [name for name in used if name and name not in made]
@@ -68,7 +69,7 @@ def _one(
     operations = tuple(_within(model, inside, own))
     names = {value.name: one.name for one in operations for value in one.outputs}
     graph = Graph(
-        name=model.rpartition(".")[2],
+        name=model.removeprefix(f"{models[-2]}.") if depth else model,
         inputs=tuple(replace(values[name], name=own[name]) for name in inputs),
         results=tuple(Result(names[value.name], value.name) for value in outputs),
         operations=operations,

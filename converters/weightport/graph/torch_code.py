@@ -93,7 +93,9 @@ def statement(target: str, code: Code, depth: int, comment: str = "", width: int
     if not isinstance(code, Call):
         yield from (f"{indent}{target} = (", f"{indent}{INDENT}{code}", f"{indent})")
         return
-    if len(f"{indent}{head}{code.function}(") > WIDTH and target:
+    opened = f"{code.function}("
+    helps = max(len(f"{indent}{head}("), len(f"{indent}{INDENT}{opened}")) <= WIDTH
+    if target and helps and len(f"{indent}{head}{opened}") > WIDTH:
         yield f"{indent}{target} = ("
         yield from statement("", code, depth + 1)
         yield f"{indent})"
@@ -111,6 +113,7 @@ def statement(target: str, code: Code, depth: int, comment: str = "", width: int
 
 def identifier(name: str, taken: Collection[str]) -> str:
     """A name as a Python identifier that is free, and no attribute of a module."""
+    name = re.sub(r"(?:^|(?<=\.))(\w+)\.(?=\1)", "", name)  # stem.stem_conv
     base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "layer"
     base = f"layer_{base}" if base[0].isdigit() else base
     if keyword.iskeyword(base) or base in _MODULE_ATTRIBUTES or base in _NAMES_OF_THE_FILE:

@@ -33,10 +33,10 @@ class NestedClasses:
     taken: set[str] = field(default_factory=set)
     found: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
 
-    def of(self, model: str, body: str) -> str:
-        """The class for a model with that body."""
+    def of(self, model: str, name: str, body: str) -> str:
+        """The class for a model with that body; ``name`` is the model's own within the one around it."""
         if body not in self.found:
-            self.found[body] = self._free(model.rpartition(".")[2]), []
+            self.found[body] = self._free(name), []
         name, models = self.found[body]
         models.append(model)
         return name
@@ -46,7 +46,7 @@ class NestedClasses:
         yield from ((name, models, body) for body, (name, models) in self.found.items())
 
     def _free(self, name: str) -> str:
-        stem = re.sub(r"[\W\d_]+$", "", name) or name
+        stem = re.sub(r"[\W_]*\d+$", "", name) or name  # block_1 and block_2 are blocks
         choices = [class_name(stem), class_name(name), *(f"{class_name(name)}Part{number}" for number in range(2, 999))]
         found = next(one for one in choices if one not in self.taken)
         self.taken.add(found)

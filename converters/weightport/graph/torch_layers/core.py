@@ -93,8 +93,10 @@ def standardize(c: Context, operation: Operation) -> None:
     x = c.get(operation)
     mean = _statistic(c, operation, "mean", "mean", lambda array: array)
     deviation = _statistic(c, operation, "variance", "deviation", lambda array: np.maximum(np.sqrt(array), 1e-7))
-    inverse = operation.settings["invert"]
-    c.put(operation, f"{x} * {deviation} + {mean}" if inverse else f"({x} - {mean}) / {deviation}")
+    first, second = (f"* {deviation}", f"+ {mean}") if operation.settings["invert"] else (f"- {mean}", f"/ {deviation}")
+    variable = c.target(operation)
+    c.line(variable, f"{x} {first}")
+    c.put(operation, f"{variable} {second}")
 
 
 def _statistic(c: Context, operation: Operation, key: str, suffix: str, made: Callable[[Array], Array]) -> str:

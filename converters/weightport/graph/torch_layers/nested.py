@@ -30,7 +30,9 @@ def model(c: Context, operation: Operation) -> None:
     if known is None:
         known = NestedModule(c.name(operation.name), code, orders)
         c.modules[operation.layer] = known
-        c.layers += statement(f"self.{known.attribute}", Call(c.file.classes.of(operation.layer, body), ()), 2)
+        c.layers += statement(
+            f"self.{known.attribute}", Call(c.file.classes.of(operation.layer, operation.name, body), ()), 2
+        )
         c.tensors += [renamed(output, f"{known.attribute}.{output.name}") for output in inner.tensors]
     if known.code != code:
         raise CallsDifferError(operation.layer)

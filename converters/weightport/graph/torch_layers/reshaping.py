@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...errors import RefusedError
 from ..operations import Operation
 from ..torch_code import Call, call, quoted
-from ..torch_context import Context, Order, natural
+from ..torch_context import Context, Order, channels_first, natural
 from ..torch_registry import emits
 from .convolution import conv_order
 
@@ -28,12 +28,22 @@ def reshape(c: Context, operation: Operation) -> None:
         c.put(operation, f"{c.get(operation, order=order)}.flatten(1)")
     elif is_flat:
         c.put(operation, f"{c.get(operation)}.flatten(1)" if value.rank > 2 else c.get(operation))
+    elif _is_map_of_one_place(operation) and c.only_used_by(operation.outputs[0].name, "conv") and not c.channels_last:
+        _, *places, channels = operation.outputs[0].shape
+        made = Call(f"{c.get(operation)}.reshape", ("-1", str(channels), *["1"] * len(places)))
+        c.put(operation, made, channels_first(len(places) + 2))
     else:
         sizes = operation.outputs[0].shape[1:]
         free = sum(size is None for size in sizes)
         x = c.get(operation)
         first = f"{x}.shape[0]" if free else "-1"
         c.put(operation, Call(f"{x}.reshape", (first, *("-1" if size is None else str(size) for size in sizes))))
+
+
+def _is_map_of_one_place(operation: Operation) -> bool:
+    """Whether features become the channels of a map of one place, which may stand where convolutions want them."""
+    _, *places, channels = operation.outputs[0].shape
+    return bool(places) and set(places) == {1} and channels is not None
 
 
 @emits("reshape_all")
