@@ -90,7 +90,6 @@ def _tried(source: Path, target: Path, options: Mapping[str, Any]) -> tuple[Repo
     """A conversion into a folder of its own, and how its result compares: what computes something else never becomes
     the target. Outputs are compared and not layers, since one layer may become several nodes."""
     from ..conversion import convert as run
-    from ..frameworks import framework_named
     from ..parity.verification import verify
     from ..staging import refuse_existing
 
@@ -98,9 +97,8 @@ def _tried(source: Path, target: Path, options: Mapping[str, Any]) -> tuple[Repo
     with TemporaryDirectory(prefix="weightport-") as folder:
         trial = Path(folder) / target.name
         report = run(source, trial, **options)
-        framework = framework_named(report.target_framework)
         frameworks = {"from_a": options["from_framework"], "from_b": options["to_framework"]}
-        parity = verify(source, framework.runnable(trial), layers=False, allow=("*",), **frameworks)
+        parity = verify(source, trial, layers=False, allow=("*",), **frameworks)
         return replace(report, target=str(target), written=False), replace(parity, other=str(target))
 
 

@@ -9,7 +9,6 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..checkpoint import Contents, Output, Structure
@@ -65,10 +64,6 @@ class Framework(Protocol):
 
     def graph_reader(self) -> Reader | None:
         """What reads a whole model out of a checkpoint, None where checkpoints of this framework hold none."""
-        ...
-
-    def runnable(self, path: Path) -> Any:
-        """What runs a file of this framework that this process has just written: the file, or a live model."""
         ...
 
     def graph_writer(self) -> Writer | None:

@@ -73,10 +73,6 @@ class NamedFramework:
         """Such checkpoints do not say what their model computes."""
         return None
 
-    def runnable(self, path: Any) -> Any:
-        """The file itself."""
-        return path
-
     def graph_writer(self) -> Writer | None:
         """Nothing writes whole models of these frameworks."""
         return None

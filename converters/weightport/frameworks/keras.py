@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, Layer, Output, Structure
@@ -87,11 +86,6 @@ def graph_reader() -> Reader | None:
     from ..graph.keras_reader import read_keras
 
     return read_keras
-
-
-def runnable(path: Path) -> Path:
-    """The file itself."""
-    return path
 
 
 def graph_writer() -> Writer | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, FeatureMap, Layer, Output, Structure
@@ -71,11 +70,6 @@ def write_live(model: Any, tensors: Sequence[Output]) -> None:
 def graph_reader() -> Reader | None:
     """Nothing reads ONNX graphs as models yet."""
     return None
-
-
-def runnable(path: Path) -> Path:
-    """The file itself."""
-    return path
 
 
 def graph_writer() -> Writer | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,11 +99,6 @@ def owns(model: object) -> bool:
 def graph_reader() -> Reader | None:
     """A state dict does not say what its model computes."""
     return None
-
-
-def runnable(path: Path) -> Path:
-    """The file itself."""
-    return path
 
 
 def graph_writer() -> Writer | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Contents, Output, Structure
@@ -48,19 +46,6 @@ def write_live(model: Any, tensors: Sequence[Output]) -> None:
 def graph_reader() -> Reader | None:
     """Code is never read."""
     return None
-
-
-def runnable(path: Path) -> Any:
-    """The live module. This runs the file: it is for what this process itself wrote, and for nothing else.
-
-    Raises UsageError without PyTorch."""
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError(f"{path.name} cannot be run without PyTorch; leave out --verify")
-    spec = importlib.util.spec_from_file_location(f"weightport_written_{path.stem}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load()
 
 
 def graph_writer() -> Writer | None:

@@ -32,7 +32,9 @@ def is_source(model: Any) -> bool:
 def model_of_source(path: Path) -> Any:
     """What the ``load()`` of a source file gives. The file is the user's own program, and is run.
 
-    Raises UsageError where there is no such file, or it fails."""
+    Raises UsageError where there is no such file, PyTorch is not installed, or it fails."""
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{path.name} runs in PyTorch, which is not installed here")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"{path}: no such file")
