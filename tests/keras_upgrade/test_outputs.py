@@ -20,7 +20,7 @@ FILES = sorted(
     path
     for folder in ("keras-1.2.2", "tf_keras")
     for path in (FIXTURES / "keras" / folder).iterdir()
-    if path.suffix in (".h5", ".keras")
+    if path.suffix in (".h5", ".keras") and path.with_suffix(".npz").exists()
 )
 KERAS_1 = sorted((FIXTURES / "recordings" / "keras1").glob("*.npz"))
 CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}

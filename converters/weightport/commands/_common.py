@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +47,15 @@ def with_json(function: Command) -> Command:
             _fail(f"internal error, please report it: {type(error).__name__}: {text} (--debug shows more)", 1, as_json)
 
     return wrapped  # type: ignore[return-value]
+
+
+with_architecture = click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What model.to_json() gave, for Keras weights without it.",
+)
+"""Give a command --architecture."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ._common import print_json, progress_bar, with_json
+from ._common import print_json, progress_bar, with_architecture, with_json
 
 if TYPE_CHECKING:
     from ..parity.result import Parity
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose layouts the source follows.")
 @click.option("--to", "to_framework", metavar="FRAMEWORK", help="Whose layouts the target follows.")
-@click.option(
-    "--architecture",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What model.to_json() gave, for Keras weights without it.",
-)
+@with_architecture
 @click.option("--dtype", help="What floating-point tensors become (float16, bfloat16, float32 ...).")
 @click.option("--shard-size", metavar="SIZE", help="The most of a shard (5GB), for a target named like an index.")
 @click.option("--allow", multiple=True, metavar="SETTING", help="Carry weights that need a setting the target lacks.")

@@ -7,19 +7,14 @@ from pathlib import Path
 
 import click
 
-from ._common import print_json, with_json
+from ._common import print_json, with_architecture, with_json
 
 
 @click.command(short_help="Show what a checkpoint holds.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("layer", required=False)
 @click.option("--from", "framework", metavar="FRAMEWORK", help="Whose layouts the file follows.")
-@click.option(
-    "--architecture",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What model.to_json() gave, for Keras weights without it.",
-)
+@with_architecture
 @with_json
 def inspect(file: Path, layer: str | None, *, framework: str | None, architecture: Path | None, as_json: bool) -> None:
     """Show the layers of FILE: kinds, shapes, dtypes, roles and gate order. With LAYER, its gates apart.

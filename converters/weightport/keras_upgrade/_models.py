@@ -36,9 +36,9 @@ def _model(value: Mapping[str, Any], major: int, depth: int) -> JSON:
     if depth > MAX_DEPTH:
         raise RefusedError("", [f"{entry.name}: models in models more than {MAX_DEPTH} deep"])
     is_sequence = "input_layers" not in entry.config
-    make = _sequential if is_sequence else _functional
     class_name = _SEQUENTIAL if is_sequence else _FUNCTIONAL
-    config = {"name": layer_name(entry.name), **make(entry, value, major, depth)}
+    made = _sequential(entry, _built_shape(value), major, depth) if is_sequence else _functional(entry, major, depth)
+    config = {"name": layer_name(entry.name), **made}
     if "dtype" in entry.config and isinstance(entry.config["dtype"], str) and is_sequence:
         config["dtype"] = entry.config["dtype"]
     return serialized("keras" if is_sequence else "keras.src.models.functional", class_name, config)
@@ -70,11 +70,11 @@ def _members(values: Sequence[Mapping[str, Any]], major: int, depth: int) -> lis
     return members
 
 
-def _sequential(entry: Entry, value: Mapping[str, Any], major: int, depth: int) -> JSON:
+def _sequential(entry: Entry, built_shape: Any, major: int, depth: int) -> JSON:
     raw = entry.config["layers"]
     members = _members(raw, major, depth)
     if members and members[0]["class_name"] != "InputLayer":
-        shape = _input_shape(raw[0]) or _built_shape(value)
+        shape = _input_shape(raw[0]) or built_shape
         if shape is None:
             raise RefusedError("", [f"{entry.name}: it does not say its input's shape, so Keras cannot build it"])
         members.insert(0, _input_layer(members, shape, raw[0]))
@@ -114,8 +114,7 @@ def _built_shape(value: Mapping[str, Any]) -> Any:
     return said or (built.get("input_shape") if isinstance(built, Mapping) else None)
 
 
-def _functional(entry: Entry, value: Mapping[str, Any], major: int, depth: int) -> JSON:
-    del value
+def _functional(entry: Entry, major: int, depth: int) -> JSON:
     raw = entry.config["layers"]
     if not all(isinstance(layer.get("name"), str) for layer in raw) or "output_layers" not in entry.config:
         raise RefusedError("", [f"{entry.name}: its layers or outputs have no names"])
