@@ -92,3 +92,11 @@ def test_only_a_dense_layer_after_a_flattened_map_is_stored_in_another_order(cla
     kernel = classifier.get_layer("classes").kernel.numpy()
     np.testing.assert_array_equal(last["classes.weight"].read(), kernel.T)
     np.testing.assert_array_equal(np.sort(first["classes.weight"].read()), np.sort(kernel.T))
+
+
+def test_a_dense_layer_that_reads_two_maps_keeps_its_columns(tmp_path):
+    """Of two maps only one is held with its channels first: the layer's columns cannot follow both."""
+    image = keras.Input((5, 4, 3), name="image")
+    shared = layers.Dense(4, name="shared")
+    results = [shared(layers.Flatten()(layers.Conv2D(3, 3, padding="same")(image))), shared(layers.Flatten()(image))]
+    assert_same_source(randomise(keras.Model(image, results)), tmp_path)

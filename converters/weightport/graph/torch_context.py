@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..checkpoint import Array, Checkpoint, DType, Output
+from ..checkpoint import Array, Checkpoint, Output
 from ..errors import RefusedError
 from ..plan import LayerPlan
 from .operations import Graph, Operation, Shape, Value
 from .torch_code import Call, Code, identifier, statement
 from .torch_nesting import NestedClasses, NestedModule
+from .torch_outputs import Made, renamed
 from .weights import planned
 
 Order = tuple[int, ...]
@@ -30,20 +31,6 @@ class Held:
 
     variable: str
     order: Order
-
-
-@dataclass(frozen=True)
-class Made:
-    """A tensor of the state dict that is made from others when it is written."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: DType
-    make: Callable[[], Array]
-
-    def fill(self, memory: Array) -> None:
-        """Write every element into ``memory``."""
-        np.copyto(memory, self.make())
 
 
 @dataclass
@@ -144,6 +131,12 @@ class Context:
         if order == self.kept(order):
             return Call(layer, (x,))
         return Call(self.part("channels.channels_last"), (layer, x))
+
+    def folds_into_dense(self, name: str) -> bool:
+        """Whether a value goes into dense layers only that read nothing else, so that their columns may be turned."""
+        users = [one for one in self.graph.operations if name in one.inputs]
+        own = Counter(tuple(one.weights.values()) for one in self.graph.operations)
+        return self.only_used_by(name, "dense") and all(own[tuple(one.weights.values())] == 1 for one in users)
 
     def only_used_by(self, name: str, kind: str) -> bool:
         """Whether a value goes into operations of one kind only."""
@@ -309,47 +302,6 @@ def turn(order: Order, wanted: Order) -> str:
 def base_of(variable: str) -> str:
     """The variable in an expression such as ``states[0]``."""
     return variable.partition("[")[0].partition(".")[0]
-
-
-def rearranged(output: Output, arrange: Callable[[Array], Array]) -> Made:
-    """An output whose elements are put into other places when it is written."""
-    shape = arrange(np.broadcast_to(np.empty((), np.bool_), output.shape)).shape
-
-    def make() -> Array:
-        memory = np.empty(output.shape, output.dtype)
-        output.fill(memory)
-        return arrange(memory)
-
-    return Made(output.name, shape, output.dtype, make)
-
-
-def renamed(output: Output, name: str) -> Output:
-    """An output under another name."""
-    return _Named(output, name)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """An output under another name."""
-
-    output: Output
-    name: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.output.shape
-
-    @property
-    def dtype(self) -> DType:
-        return self.output.dtype
-
-    def fill(self, memory: Array) -> None:
-        self.output.fill(memory)
-
-
-def constant(shape: Sequence[int], value: float, dtype: DType) -> Made:
-    """A tensor of one number."""
-    return Made("constant", tuple(shape), dtype, lambda: np.full(tuple(shape), value, dtype))
 
 
 def shape_text(shape: Shape, order: Order) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from ...checkpoint import Array, Output
 from ..operations import Operation
 from ..torch_code import call, number, quoted
-from ..torch_context import Context, Made, Order, rearranged
+from ..torch_context import Context, Order
+from ..torch_outputs import Made, rearranged
 from ..torch_registry import emits
 
 

@@ -7,9 +7,10 @@ import re
 from ..nesting import MODEL
 from ..operations import Operation
 from ..torch_code import Call, statement
-from ..torch_context import Context, renamed
+from ..torch_context import Context
 from ..torch_module import body_of, emit
 from ..torch_nesting import CallsDifferError, NestedModule
+from ..torch_outputs import renamed
 from ..torch_registry import emits
 
 _COMMENT = re.compile(r"^ *#.*\n|  #.*$", re.MULTILINE)

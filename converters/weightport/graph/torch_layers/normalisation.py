@@ -11,7 +11,8 @@ from ...checkpoint import DType, Output
 from ...errors import RefusedError
 from ..operations import Operation
 from ..torch_code import call
-from ..torch_context import Context, Order, constant
+from ..torch_context import Context, Order
+from ..torch_outputs import constant
 from ..torch_registry import emits
 from .convolution import unless
 

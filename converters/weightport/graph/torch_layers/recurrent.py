@@ -9,7 +9,8 @@ import numpy as np
 from ...checkpoint import Output
 from ..operations import Operation
 from ..torch_code import Call, Code, call
-from ..torch_context import Context, rearranged
+from ..torch_context import Context
+from ..torch_outputs import rearranged
 from ..torch_registry import emits
 from .activation import function_of
 

@@ -23,7 +23,7 @@ def reshape(c: Context, operation: Operation) -> None:
     is_flat = tuple(shape) == (-1,) or len(shape) == 1
     known = tuple(size for size in value.shape[1:] if size is not None)
     turned = order != natural(len(order)) and order[0] == 0 and len(known) == value.rank - 1
-    if is_flat and turned and c.only_used_by(operation.outputs[0].name, "dense"):
+    if is_flat and turned and c.folds_into_dense(operation.outputs[0].name):
         c.flattened[operation.outputs[0].name] = known, order
         c.put(operation, f"{c.get(operation, order=order)}.flatten(1)")
     elif is_flat:
