@@ -89,3 +89,25 @@ def test_a_sequence_that_begins_by_merging_others_has_its_weights_carried_and_is
         with pytest.raises(wp.RefusedError) as caught:
             wp.convert(old, tmp_path / f"model.{suffix}")
         assert caught.value.problems == ("merge: a Sequential model that begins by merging others is not carried",)
+
+
+def test_a_registered_class_of_an_old_model_is_written_by_its_own_emitter(tmp_path) -> None:
+    def emit(context, operation):
+        (slope,) = operation.weights
+        weight = context.weight(operation, context.turned(operation, slope, (0,)), "slope")
+        context.put(operation, context.node("Mul", [context.get(operation), weight]))
+
+    generator = np.random.default_rng(4)
+    slope, kernel, bias = (generator.normal(size=shape).astype("float32") for shape in ((4,), (4, 3), (3,)))
+    weights = {"mine": {"mine/slope:0": slope}, "dense": {"dense/kernel:0": kernel, "dense/bias:0": bias}}
+    layers = [input_layer("x", 4), layer("Sloped", "mine", call("x")), layer("Dense", "dense", call("mine"), units=3)]
+    old = write_h5(tmp_path / "old.h5", functional(layers, ["dense"]), weights)
+    with pytest.raises(wp.RefusedError, match="mine: Sloped is no layer of Keras 3"):
+        wp.convert(old, tmp_path / "model.onnx")
+    wp.register_layer("Sloped", emit)
+    wp.convert(old, tmp_path / "model.onnx")
+    values = generator.normal(size=(3, 4)).astype("float32")
+    (found,) = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {"x": values})
+    np.testing.assert_allclose(found, (values * slope) @ kernel + bias, rtol=1e-5, atol=1e-6)
+    with pytest.raises(wp.RefusedError, match="mine: Sloped is no layer of Keras 3"):
+        wp.convert(old, tmp_path / "model.keras")

@@ -53,7 +53,7 @@ def _root(contents: Contents, *, is_legacy: bool) -> Entry:
         is_subclass = is_live or written is not None
         what = "it is a subclassed model" if is_subclass else "it has weights only"
         raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
-    root = entry_of(upgraded_config(contents)) if is_legacy else written
+    root = entry_of(upgraded_config(contents, registered_classes())) if is_legacy else written
     assert root is not None
     return root
 

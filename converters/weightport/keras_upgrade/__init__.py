@@ -6,7 +6,7 @@ No class is instantiated and no Keras is needed. What Keras 3 cannot say is refu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,9 @@ class Upgrade:
         return self.tree.layouts.get(layer, "")
 
 
-def upgraded_config(contents: Contents) -> Mapping[str, Any]:
-    """The config of the contents' model as Keras 3 writes it: the same object, where Keras 3 wrote it.
+def upgraded_config(contents: Contents, own: Collection[str] = ()) -> Mapping[str, Any]:
+    """The config of the contents' model as Keras 3 writes it: the same object, where Keras 3 wrote it. ``own`` are
+    classes of the user's that stay as they are.
 
     Raises RefusedError, listing every reason, for a model that Keras 3 cannot have."""
     config: Mapping[str, Any] = contents.description["config"]
@@ -48,7 +49,7 @@ def upgraded_config(contents: Contents) -> Mapping[str, Any]:
     if major >= _OLD and contents.format == "keras":
         return config
     try:
-        return upgraded_model(config, major)
+        return upgraded_model(config, major, own)
     except RefusedError as error:
         raise RefusedError(f"{contents.origin}: Keras 3 cannot have this model", error.problems) from error
 

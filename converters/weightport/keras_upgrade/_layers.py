@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ..errors import RefusedError
@@ -25,10 +25,13 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def upgraded_layer(entry: Entry, major: int, depth: int = 0) -> JSON:
-    """The layer as Keras 3 writes it. ``major`` is the Keras that wrote it.
+def upgraded_layer(entry: Entry, major: int, depth: int = 0, own: Collection[str] = ()) -> JSON:
+    """The layer as Keras 3 writes it. ``major`` is the Keras that wrote it, ``own`` are the user's classes that stay as
+    they are.
 
     Raises RefusedError with one problem for each thing that Keras 3 cannot say; each begins with the layer's name."""
+    if entry.class_name in own:
+        return serialized("", entry.class_name, {**entry.config, "name": layer_name(entry.name)})
     class_name, said = _class_of(entry)
     if class_name not in ARGUMENTS:
         raise RefusedError("", [f"{entry.name}: {_absent(entry)}"])

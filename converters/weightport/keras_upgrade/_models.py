@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RefusedError
@@ -17,18 +18,27 @@ _KERAS_3 = 3
 _SEQUENTIAL, _FUNCTIONAL = "Sequential", "Functional"
 
 
-def upgraded_model(config: Mapping[str, Any], major: int) -> JSON:
-    """The model as Keras 3 writes it. ``major`` is the Keras that wrote the config.
+@dataclass(frozen=True)
+class Origin:
+    """Where a config comes from: the Keras that wrote it, and the classes in it that are the user's own and known."""
+
+    major: int
+    own: frozenset[str]
+
+
+def upgraded_model(config: Mapping[str, Any], major: int, own: Collection[str] = ()) -> JSON:
+    """The model as Keras 3 writes it. ``major`` is the Keras that wrote the config, ``own`` are the user's classes that
+    stay as they are.
 
     Raises RefusedError listing every layer and argument that Keras 3 cannot say."""
-    model = _model(config, major, 0)
+    model = _model(config, Origin(major, frozenset(own)), 0)
     problems = mask_problems(model) if major < _KERAS_3 else []
     if problems:
         raise RefusedError("", problems)
     return model
 
 
-def _model(value: Mapping[str, Any], major: int, depth: int) -> JSON:
+def _model(value: Mapping[str, Any], origin: Origin, depth: int) -> JSON:
     entry = entry_of(value)
     if entry is None or entry.class_name not in MODELS or entry.layers is None:
         found = value.get("class_name", "nothing")
@@ -37,32 +47,32 @@ def _model(value: Mapping[str, Any], major: int, depth: int) -> JSON:
         raise RefusedError("", [f"{entry.name}: models in models more than {MAX_DEPTH} deep"])
     is_sequence = "input_layers" not in entry.config
     class_name = _SEQUENTIAL if is_sequence else _FUNCTIONAL
-    made = _sequential(entry, _built_shape(value), major, depth) if is_sequence else _functional(entry, major, depth)
+    made = _sequential(entry, _built_shape(value), origin, depth) if is_sequence else _functional(entry, origin, depth)
     config = {"name": layer_name(entry.name), **made}
     if "dtype" in entry.config and isinstance(entry.config["dtype"], str) and is_sequence:
         config["dtype"] = entry.config["dtype"]
     return serialized("keras" if is_sequence else "keras.src.models.functional", class_name, config)
 
 
-def _layer(value: Mapping[str, Any], major: int, depth: int) -> JSON:
+def _layer(value: Mapping[str, Any], origin: Origin, depth: int) -> JSON:
     """One member of a model: a layer or a model."""
     entry = entry_of(value)
     if entry is not None and entry.class_name == MERGE and is_model(value):
         raise RefusedError("", [f"{entry.name}: a Sequential model that begins by merging others is not carried"])
     if is_model(value):
-        return _model(value, major, depth + 1)
+        return _model(value, origin, depth + 1)
     if entry is None:
         raise RefusedError("", ["the config lists something that is no layer"])
-    return upgraded_layer(entry, major)
+    return upgraded_layer(entry, origin.major, own=origin.own)
 
 
-def _members(values: Sequence[Mapping[str, Any]], major: int, depth: int) -> list[JSON]:
+def _members(values: Sequence[Mapping[str, Any]], origin: Origin, depth: int) -> list[JSON]:
     """All members, or one RefusedError with the problems of all."""
     members: list[JSON] = []
     problems: list[str] = []
     for value in values:
         try:
-            members.append(_layer(value, major, depth))
+            members.append(_layer(value, origin, depth))
         except RefusedError as error:
             problems += error.problems
     if problems:
@@ -70,9 +80,9 @@ def _members(values: Sequence[Mapping[str, Any]], major: int, depth: int) -> lis
     return members
 
 
-def _sequential(entry: Entry, built_shape: Any, major: int, depth: int) -> JSON:
+def _sequential(entry: Entry, built_shape: Any, origin: Origin, depth: int) -> JSON:
     raw = entry.config["layers"]
-    members = _members(raw, major, depth)
+    members = _members(raw, origin, depth)
     if members and members[0]["class_name"] != "InputLayer":
         shape = _input_shape(raw[0]) or built_shape
         if shape is None:
@@ -114,12 +124,12 @@ def _built_shape(value: Mapping[str, Any]) -> Any:
     return said or (built.get("input_shape") if isinstance(built, Mapping) else None)
 
 
-def _functional(entry: Entry, major: int, depth: int) -> JSON:
+def _functional(entry: Entry, origin: Origin, depth: int) -> JSON:
     raw = entry.config["layers"]
     if not all(isinstance(layer.get("name"), str) for layer in raw) or "output_layers" not in entry.config:
         raise RefusedError("", [f"{entry.name}: its layers or outputs have no names"])
-    numbers = numbering(entry.config, major)
-    members = _members(raw, major, depth)
+    numbers = numbering(entry.config, origin.major)
+    members = _members(raw, origin, depth)
     problems: list[str] = []
     for member, layer in zip(members, raw, strict=True):
         try:
