@@ -52,7 +52,8 @@ def _root(contents: Contents, *, is_legacy: bool) -> Entry:
     if written is None or written.layers is None or not isinstance(config, Mapping):
         is_subclass = is_live or written is not None
         what = "it is a subclassed model" if is_subclass else "it has weights only"
-        raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes")
+        hint = "" if is_subclass else "; --architecture takes what model.to_json() gave, if that was kept"
+        raise RefusedError(f"{contents.origin}: {what}: it does not say what the model computes{hint}")
     root = entry_of(upgraded_config(contents, registered_classes())) if is_legacy else written
     assert root is not None
     return root
