@@ -171,6 +171,9 @@ OTHERS: dict[str, tuple[tuple[int, ...], list[Case]]] = {
             layers.TimeDistributed(layers.Dense(3, activation="relu")),
             layers.TimeDistributed(layers.LSTM(3)),
             layers.AdaptiveAveragePooling2D((3, 5)),
+            layers.AdaptiveAveragePooling2D((4, 3)),
+            layers.AdaptiveMaxPooling2D((5, 2)),
+            layers.CenterCrop(3, 4),
         ],
     ),
     "volumes": (
@@ -241,6 +244,8 @@ OTHERS: dict[str, tuple[tuple[int, ...], list[Case]]] = {
             lambda x: keras.ops.repeat(keras.ops.tile(x, (1, 2, 1)), 3, axis=2),
             lambda x: keras.ops.take(x, [2, 0, 2], axis=1),
             lambda x: keras.ops.pad(x, ((0, 0), (1, 2), (0, 1))),
+            lambda x: keras.ops.pad(x, ((0, 0), (2, 1), (0, 0)), mode="reflect"),
+            lambda x: keras.ops.pad(keras.ops.expand_dims(x, 2), ((0, 0), (2, 1), (0, 0), (1, 3)), mode="reflect"),
             lambda x: keras.ops.argmax(x, axis=-1),
             lambda x: keras.ops.softmax(x, axis=1),
             lambda x: keras.ops.maximum(x, 0.1) ** 1.5,

@@ -49,13 +49,12 @@ FUNCTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-@draws(*EVERY)
-@draws(*EVERY)
+@draws(*EVERY, often=2)
 def function(dice: Dice, x: Any) -> Any:
     return dice.one_of(*FUNCTIONS)(x)
 
 
-@draws(*EVERY)
+@draws(*EVERY, often=2)
 def merge(dice: Dice, x: Any) -> Any:
     others = [like(dice, x) for _ in range(dice.whole(1, 2))]
     kind = dice.one_of("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")

@@ -66,8 +66,7 @@ def usual(dice: Dice) -> dict[str, Any]:
     return {"activation": activation(dice), "use_bias": dice.chance(0.8)}
 
 
-@draws(*MAPS)
-@draws(*MAPS)
+@draws(*MAPS, often=5)
 def conv(dice: Dice, x: Any) -> Any:
     given, rank = data_format(dice, x), len(x.shape) - 2
     groups = dice.one_of(1, *divisors(channels(x, given)))
@@ -77,7 +76,7 @@ def conv(dice: Dice, x: Any) -> Any:
     return layer(x)
 
 
-@draws(3, 4)
+@draws(3, 4, often=3)
 def depthwise(dice: Dice, x: Any) -> Any:
     given, rank = data_format(dice, x), len(x.shape) - 2
     layer = getattr(layers, f"DepthwiseConv{rank}D")
@@ -85,7 +84,7 @@ def depthwise(dice: Dice, x: Any) -> Any:
     return layer(depth_multiplier=dice.whole(1, 3), **own, **usual(dice))(x)
 
 
-@draws(3, 4)
+@draws(3, 4, often=3)
 def separable(dice: Dice, x: Any) -> Any:
     given, rank = data_format(dice, x), len(x.shape) - 2
     layer = getattr(layers, f"SeparableConv{rank}D")
@@ -93,7 +92,7 @@ def separable(dice: Dice, x: Any) -> Any:
     return layer(dice.units(), depth_multiplier=dice.whole(1, 2), **own, **usual(dice))(x)
 
 
-@draws(*MAPS)
+@draws(*MAPS, often=3)
 def transposed(dice: Dice, x: Any) -> Any:
     given, rank = data_format(dice, x), len(x.shape) - 2
     own = window(dice, x, given)
@@ -104,7 +103,7 @@ def transposed(dice: Dice, x: Any) -> Any:
     return layer(dice.units(), **own, **usual(dice))(x)
 
 
-@draws(*MAPS)
+@draws(*MAPS, often=4)
 def pool(dice: Dice, x: Any) -> Any:
     given = data_format(dice, x, anywhere=True)
     room = lengths(x, given)
@@ -115,14 +114,14 @@ def pool(dice: Dice, x: Any) -> Any:
     return layer(short(size), strides=strides, padding=padding, **given)(x)
 
 
-@draws(*MAPS)
+@draws(*MAPS, often=2)
 def global_pool(dice: Dice, x: Any) -> Any:
     given, rank = data_format(dice, x, anywhere=True), len(x.shape) - 2
     layer = getattr(layers, f"Global{dice.one_of('Max', 'Average')}Pooling{rank}D")
     return layer(keepdims=dice.chance(0.5), **given)(x)
 
 
-@draws(*MAPS)
+@draws(*MAPS, often=2)
 def adaptive_pool(dice: Dice, x: Any) -> Any:
     given = data_format(dice, x)
     if None in x.shape[1:] or ASSUMED in sizes(x)[:1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ ACTIVATIONS = (
     *("linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink"),
     *("softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh", "tanh_shrink", None),
 )
+AUGMENTATIONS: Mapping[str, tuple[float, ...]] = {
+    **dict.fromkeys(("RandomFlip", "RandomGrayscale", "RandomInvert", "RandomErasing", "AugMix", "RandAugment"), ()),
+    **dict.fromkeys(("RandomRotation", "RandomZoom", "RandomContrast", "RandomBrightness", "RandomShear"), (0.2,)),
+    **dict.fromkeys(("RandomHue", "RandomSaturation", "RandomSharpness", "RandomColorDegeneration"), (0.2,)),
+    "RandomTranslation": (0.2, 0.2),
+}
 EVERY = (2, 3, 4, 5)
 
 
@@ -70,7 +77,7 @@ def activation_layer(dice: Dice, x: Any) -> Any:
     return layer(x)
 
 
-@draws(*EVERY)
+@draws(*EVERY, often=3)
 def normalise(dice: Dice, x: Any) -> Any:
     rank, epsilon = len(x.shape), dice.one_of(1e-3, 1e-2)
     axis = dice.one_of(-1, rank - 1, dice.whole(1, rank - 1))
@@ -117,5 +124,5 @@ def of_training_only(dice: Dice, x: Any) -> Any:
     if rank > 2:
         choices.append(getattr(layers, f"SpatialDropout{rank - 2}D")(0.3))
     if rank == 4 and x.shape[-1] in (1, 3):
-        choices += [layers.RandomFlip(), layers.RandomRotation(0.2), layers.RandomZoom(0.3)]
+        choices += [getattr(layers, name)(*given) for name, given in AUGMENTATIONS.items()]
     return dice.one_of(*choices)(x)

@@ -56,12 +56,12 @@ class Dice:
         return self.whole(2, 7)
 
 
-def draws(*ranks: int) -> Callable[[Draw], Draw]:
-    """Make a function one of those that are drawn for values of so many axes."""
+def draws(*ranks: int, often: int = 1) -> Callable[[Draw], Draw]:
+    """Make a function one of those that are drawn for values of so many axes, some more often than others."""
 
     def register(draw: Draw) -> Draw:
         for rank in ranks:
-            DRAWS.setdefault(rank, []).append(draw)
+            DRAWS.setdefault(rank, []).extend([draw] * often)
         return draw
 
     return register

@@ -48,8 +48,8 @@ def _drawn(dice: Dice, seed: int) -> keras.Model:
     inputs = [_input(start)]
     x = _begun(dice, start, inputs[0])
     outputs = []
-    for _ in range(dice.whole(4, 8)):
-        x = _next(dice, x, depth=0)
+    for left in range(dice.whole(4, 8), 0, -1):
+        x = _next(dice, x, depth=0, rank=len(x.shape) if left > 3 else 0)
         if dice.chance(0.1):
             outputs.append(x)
     if dice.chance(0.25):
@@ -77,13 +77,15 @@ def _joined(x: Any, vector: Any) -> Any:
     return layers.Add()([x, vector])
 
 
-def _next(dice: Dice, x: Any, depth: int) -> Any:
-    """What is drawn after a value. Raises NotHere after many that do not go with it."""
+def _next(dice: Dice, x: Any, depth: int, rank: int = 0) -> Any:
+    """What is drawn after a value, of no fewer axes than ``rank``. Raises NotHere after many that do not go with it."""
     for _ in range(ATTEMPTS):
         draw = dice.one_of(*DRAWS.get(len(x.shape), ()), *([_nested, _shared] if depth == 0 else []))
         try:
             y = draw(dice, x)
         except (NotHere, ValueError):  # ValueError: Keras says that it does not go with this shape
+            continue
+        if len(y.shape) < rank:
             continue
         if len(y.shape) in DRAWS and y.shape[-1] is not None and 0 not in y.shape and elements(y) <= LARGEST:
             return y

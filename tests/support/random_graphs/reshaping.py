@@ -77,3 +77,10 @@ def resize(dice: Dice, x: Any) -> Any:
     method = dice.one_of("nearest", "bilinear", "bicubic")
     given = data_format(dice, x, anywhere=True) if method == "nearest" else {}
     return layers.Resizing(dice.whole(2, 9), dice.whole(2, 9), interpolation=method, **given)(x)
+
+
+@draws(4)
+def crop_to_the_middle(dice: Dice, x: Any) -> Any:
+    if None in x.shape[1:]:
+        raise NotHere
+    return layers.CenterCrop(dice.whole(1, x.shape[1]), dice.whole(1, x.shape[2]))(x)

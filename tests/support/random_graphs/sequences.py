@@ -33,8 +33,7 @@ def layer(dice: Dice, *, sequences: bool, **more: Any) -> Any:
     return getattr(layers, kind)(dice.units(), return_sequences=sequences, **settings(dice, kind), **more)
 
 
-@draws(3)
-@draws(3)
+@draws(3, often=5)
 def recurrent(dice: Dice, x: Any) -> Any:
     more = {
         "go_backwards": dice.chance(0.3),
@@ -58,8 +57,7 @@ def _with_states(dice: Dice, outputs: Any) -> Any:
     return layers.Add()([y, dice.one_of(*states)]) if y.shape[-1] == states[0].shape[-1] else y
 
 
-@draws(3)
-@draws(3)
+@draws(3, often=5)
 def both_ways(dice: Dice, x: Any) -> Any:
     sequences, states = dice.chance(0.7), dice.chance(0.2)
     more: dict[str, Any] = {"return_state": states}
@@ -77,7 +75,7 @@ def both_ways(dice: Dice, x: Any) -> Any:
     return _with_states(dice, outputs)
 
 
-@draws(3)
+@draws(3, often=2)
 def cells(dice: Dice, x: Any) -> Any:
     made = []
     for _ in range(dice.whole(1, 3)):
@@ -87,7 +85,7 @@ def cells(dice: Dice, x: Any) -> Any:
     return layers.RNN(made if len(made) > 1 or dice.chance(0.3) else made[0], **more)(x)
 
 
-@draws(4, 5)
+@draws(4, 5, often=2)
 def frames(dice: Dice, x: Any) -> Any:
     """A convolutional LSTM over the first axis."""
     if None in x.shape[1:]:
@@ -106,7 +104,7 @@ def frames(dice: Dice, x: Any) -> Any:
     return getattr(layers, f"ConvLSTM{rank}D")(dice.whole(2, 4), kernel, **more)(x)
 
 
-@draws(3, 4, 5)
+@draws(3, 4, 5, often=2)
 def every_step(dice: Dice, x: Any) -> Any:
     """A layer, or a model, at every step."""
     units, rank = dice.units(), len(x.shape)
@@ -122,7 +120,7 @@ def every_step(dice: Dice, x: Any) -> Any:
     return layers.TimeDistributed(dice.one_of(*inner))(x)
 
 
-@draws(3)
+@draws(3, often=3)
 def heads(dice: Dice, x: Any) -> Any:
     causal = {"use_causal_mask": dice.chance(0.3)}
     other = layers.Dense(dice.units(), activation="tanh")(x) if dice.chance(0.5) else x
@@ -141,7 +139,7 @@ def heads(dice: Dice, x: Any) -> Any:
     return made(x, other, *([x] if dice.chance(0.3) else []), **causal)
 
 
-@draws(3)
+@draws(3, often=3)
 def attention(dice: Dice, x: Any) -> Any:
     other = layers.Dense(x.shape[-1])(x)
     made = dice.one_of(

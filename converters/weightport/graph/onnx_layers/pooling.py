@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import RefusedError
 from ..onnx_context import Context, Order
@@ -10,6 +10,9 @@ from ..onnx_registry import emits
 from ..operations import Operation
 from ..shape_rules import spatial_axes
 from .convolution import map_order, padding
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 @emits("pool")
@@ -60,16 +63,32 @@ def _masked_mean(c: Context, operation: Operation, axes: tuple[int, ...]) -> Non
 
 @emits("adaptive_pool")
 def adaptive_pool(c: Context, operation: Operation) -> None:
-    """Windows of one size, where the size of the map is a multiple of their number."""
+    """Windows of one size where the map is a multiple of their number, else parts of it one by one."""
     order, settings = map_order(c, operation), operation.settings
     sizes = [c.info(operation).shape[axis] for axis in order[2:]]
     counts = settings["size"]
-    if any(size is None or size % count for size, count in zip(sizes, counts, strict=True)):
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
         raise RefusedError(
-            f"{operation.layer}: adaptive pooling of {sizes} elements into {list(counts)} windows needs windows of "
-            "several sizes, which ONNX has no operator for"
+            f"{operation.layer}: adaptive pooling needs a known size of the map; build the model with one"
         )
-    window = [(size or 0) // count for size, count in zip(sizes, counts, strict=True)]
+    x = c.get(operation, order=order)
+    if any(size % count for size, count in zip(known, counts, strict=True)):
+        for axis, (size, count) in enumerate(zip(known, counts, strict=True), 2):
+            x = _parts(c, x, axis, size, count, settings["function"])
+        c.put(operation, x, order)
+        return
+    window = [size // count for size, count in zip(known, counts, strict=True)]
     operator = "MaxPool" if settings["function"] == "max" else "AveragePool"
-    attributes = {"kernel_shape": window, "strides": window}
-    c.put(operation, c.node(operator, [c.get(operation, order=order)], attributes), order)
+    c.put(operation, c.node(operator, [x], {"kernel_shape": window, "strides": window}), order)
+
+
+def _parts(c: Context, x: ir.Value, axis: int, size: int, count: int, function: str) -> ir.Value:
+    """One element along an axis for each of so many parts, which overlap where the size is no multiple."""
+    operator = "ReduceMax" if function == "max" else "ReduceMean"
+    reduced = []
+    for index in range(count):
+        ends = index * size // count, -(-(index + 1) * size // count)
+        part = c.node("Slice", [x, *(c.whole([one]) for one in (*ends, axis))])
+        reduced.append(c.node(operator, [part, c.whole([axis])], {"keepdims": 1}))
+    return c.node("Concat", reduced, {"axis": axis})

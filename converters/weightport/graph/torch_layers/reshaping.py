@@ -111,23 +111,37 @@ def pad(c: Context, operation: Operation) -> None:
     mode = {"edge": "replicate"}.get(settings["mode"], settings["mode"])
     if mode not in ("constant", "reflect", "replicate"):
         raise RefusedError(f"{operation.layer}: padding by {mode!r} is not supported")
-    value = settings["value"] if mode == "constant" and settings["value"] else None
-    _bordered(c, operation, settings["amounts"], quoted(mode) if mode != "constant" else None, value)
+    if mode == "constant":
+        _bordered(c, operation, settings["amounts"], settings["value"] or None)
+    else:
+        _continued(c, operation, mode)
 
 
-def _bordered(
-    c: Context,
-    operation: Operation,
-    amounts: Sequence[tuple[int, int]],
-    mode: str | None = None,
-    value: float | None = None,
-) -> None:
+def _bordered(c: Context, operation: Operation, amounts: Sequence[tuple[int, int]], value: float | None = None) -> None:
     """Borders in the order in which the value is held, the last axis first."""
     order = c.order(operation)
     pairs = [amounts[axis] for axis in order]
     first = next((place for place, pair in enumerate(pairs) if any(pair)), len(pairs) - 1)
-    flat = tuple(amount for pair in reversed(pairs[first:]) for amount in pair)
-    c.put(operation, call(f"{_F}.pad", c.get(operation, order=order), flat, mode=mode, value=value), order)
+    made = call(f"{_F}.pad", c.get(operation, order=order), _flat(pairs[first:]), value=value)
+    c.put(operation, made, order)
+
+
+def _continued(c: Context, operation: Operation, mode: str) -> None:
+    """Borders made of the value itself, which PyTorch adds to all axes but the first one or two, to three at most."""
+    amounts, order = operation.settings["amounts"], c.order(operation)
+    padded = [axis for axis, pair in enumerate(amounts) if any(pair)]
+    count = max(len(padded), len(amounts) - 2)
+    if 0 in padded or count > 3:
+        raise RefusedError(f"{operation.layer}: PyTorch cannot pad the axes {padded} of {len(amounts)} by {mode!r}")
+    if not set(padded) <= set(order[-count:]):
+        order = (*(axis for axis in range(len(amounts)) if axis not in padded), *padded)
+    flat = _flat([amounts[axis] for axis in order[-count:]])
+    c.put(operation, call(f"{_F}.pad", c.get(operation, order=order), flat, mode=quoted(mode)), order)
+
+
+def _flat(pairs: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Before and after, the last axis first."""
+    return tuple(amount for pair in reversed(pairs) for amount in pair)
 
 
 @emits("upsample")
