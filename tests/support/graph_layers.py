@@ -234,6 +234,8 @@ OTHERS: dict[str, tuple[tuple[int, ...], list[Case]]] = {
             lambda x: keras.ops.concatenate([x[:, ::2], x[:, 1:4]], axis=1),
             lambda x: keras.ops.stack([x[:, 0], x[:, -1]], axis=1),
             lambda x: x[:, 1:-1, None, ..., 2],
+            lambda x: x[:, ::-1, ::-2],
+            lambda x: x[:, 4:0:-2, 2::-1],
             lambda x: keras.ops.split(x, 2, axis=1)[1],
             lambda x: keras.ops.reshape(x, (-1, 3, 8)),
             lambda x: keras.ops.expand_dims(keras.ops.squeeze(x[:, :1], 1), -1),

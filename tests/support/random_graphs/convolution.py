@@ -110,7 +110,10 @@ def pool(dice: Dice, x: Any) -> Any:
     size = [dice.whole(1, min(3, one)) for one in room]
     strides = dice.one_of(None, short([dice.whole(1, 3) for _ in room]))
     padding = "same" if None in x.shape[1:-1] else dice.one_of("valid", "same")
-    layer = getattr(layers, f"{dice.one_of('Max', 'Average')}Pooling{len(room)}D")
+    function = dice.one_of("Max", "Average")
+    if function == "Average" and is_torch():
+        padding = "valid"  # on PyTorch, Keras counts borders that it does not count on TensorFlow
+    layer = getattr(layers, f"{function}Pooling{len(room)}D")
     return layer(short(size), strides=strides, padding=padding, **given)(x)
 
 

@@ -66,6 +66,8 @@ _ACTIVATIONS = {
     "Softplus": "softplus",
     "Softsign": "softsign",
     "SoftShrink": "soft_shrink",
+    "SparsePlus": "sparse_plus",
+    "SparseSigmoid": "sparse_sigmoid",
     "Silu": "silu",
     "Squareplus": "squareplus",
     "LogSigmoid": "log_sigmoid",

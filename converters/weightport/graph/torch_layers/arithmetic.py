@@ -183,17 +183,31 @@ def fill(c: Context, operation: Operation) -> None:
 
 @emits("slice")
 def slice_(c: Context, operation: Operation) -> None:
-    """Part of some axes."""
-    settings, rank = operation.settings, c.value(operation).rank
-    parts = [":"] * rank
-    for axis, start, stop, step in zip(*(settings[key] for key in ("axes", "starts", "stops", "steps")), strict=True):
+    """Part of some axes; what goes backwards is turned round before."""
+    settings, shape, x = operation.settings, c.value(operation).shape, c.get(operation)
+    parts = [":"] * len(shape)
+    for axis, *ends in zip(*(settings[key] for key in ("axes", "starts", "stops", "steps")), strict=True):
+        start, stop, step = ends
         if step < 0:
-            raise RefusedError(f"{operation.layer}: slices that go backwards are not supported")
+            x = f"{x}.flip({axis})"
+            start, stop, step = _turned_slice(operation, shape[axis], start, stop, step)
         begin, end = ("" if one is None else str(one) for one in (start, stop))
         parts[axis] = f"{begin}:{end}" + (f":{step}" if step != 1 else "")
-    while parts[-1] == ":":
+    while parts and parts[-1] == ":":
         parts.pop()
-    c.put(operation, f"{c.get(operation)}[{', '.join(parts)}]")
+    c.put(operation, f"{x}[{', '.join(parts)}]" if parts else x)
+
+
+def _turned_slice(
+    operation: Operation, length: int | None, start: int | None, stop: int | None, step: int
+) -> tuple[int | None, int | None, int]:
+    """The slice that takes the same elements in the same order once the axis is turned round."""
+    if start is None and stop is None:
+        return None, None, -step
+    if length is None:
+        raise RefusedError(f"{operation.layer}: a slice that goes backwards from somewhere needs an axis of known size")
+    places = range(length)[start:stop:step]
+    return length - 1 - places.start, length - 1 - places.stop, -step
 
 
 @emits("take")
