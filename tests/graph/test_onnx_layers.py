@@ -46,10 +46,20 @@ def test_every_opset_is_one_that_onnx_runtime_runs(opset, tmp_path) -> None:
     assert_same(model, tmp_path, numbers(shape), opset=opset)
 
 
-def test_bicubic_interpolation_is_as_near_as_tensorflow_computes_it(tmp_path) -> None:
-    """TensorFlow looks its cubic weights up in a table of 1,024 places."""
-    cases = [layers.UpSampling2D((3, 2), interpolation="bicubic"), layers.Resizing(8, 9, interpolation="bicubic")]
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5"])
+def test_pixels_between_pixels_are_those_of_keras(interpolation, tmp_path) -> None:
+    cases = [
+        layers.UpSampling2D((3, 2), interpolation=interpolation),
+        layers.Resizing(8, 9, interpolation=interpolation),
+        layers.Resizing(4, 3, interpolation=interpolation),
+    ]
     model = side_by_side(cases, (6, 5, 4))
+    assert_same(model, tmp_path, numbers((6, 5, 4)))
+
+
+def test_bicubic_interpolation_of_maps_of_any_size_is_as_near_as_tensorflow_computes_it(tmp_path) -> None:
+    """TensorFlow looks its cubic weights up in a table of 1,024 places."""
+    model = side_by_side([layers.UpSampling2D((3, 2), interpolation="bicubic")], (None, None, 4))
     assert_same(model, tmp_path, numbers((6, 5, 4)), tolerance=1e-3)
 
 

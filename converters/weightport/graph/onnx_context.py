@@ -192,9 +192,13 @@ class Context:
         """A graph inside a node: what ``write`` adds, and its outputs. Values of the graph around it can be used."""
         import onnx_ir as ir
 
-        around, self.nodes = self.nodes, []
-        outputs = write()
-        inside, self.nodes = self.nodes, around
+        inside: list[ir.Node] = []
+        around = self.nodes
+        self.nodes = inside
+        try:
+            outputs = write()
+        finally:
+            self.nodes = around
         return ir.Graph(inputs, outputs, nodes=inside, name=name)
 
     def whole(self, numbers: Sequence[int]) -> ir.Value:

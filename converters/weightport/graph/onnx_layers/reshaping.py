@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import RefusedError
+from ..interpolation import KERNELS, pixel_weights
 from ..onnx_context import Context, Order, channels_first, plain
 from ..onnx_registry import emits
 from ..operations import Operation
@@ -161,6 +162,9 @@ def upsample(c: Context, operation: Operation) -> None:
     factors, method = operation.settings["factors"], operation.settings["method"]
     rank = len(factors)
     order = plain(rank) if factors[1] == 1 and factors[-1] > 1 else channels_first(rank)
+    if _has_kernel(c, operation, order):
+        _interpolate(c, operation, order)
+        return
     scales = np.asarray([factors[axis] for axis in order], np.float32)
     _resize(c, operation, order, c.constant(scales, f"scales.{'_'.join(str(factors[axis]) for axis in order)}"), method)
 
@@ -169,6 +173,9 @@ def upsample(c: Context, operation: Operation) -> None:
 def resize(c: Context, operation: Operation) -> None:
     """``Resize`` to a size."""
     order, shape = map_order(c, operation), c.info(operation).shape
+    if _has_kernel(c, operation, order):
+        _interpolate(c, operation, order)
+        return
     x = c.get(operation, order=order)
     channels = shape[order[1]]
     batch = c.node("Slice", [c.node("Shape", [x]), c.whole([0]), c.whole([1 if channels else 2])])
@@ -177,10 +184,23 @@ def resize(c: Context, operation: Operation) -> None:
     _resize(c, operation, order, sizes, operation.settings["method"])
 
 
+def _has_kernel(c: Context, operation: Operation, order: Order) -> bool:
+    """Whether it is by a kernel, over maps of known sizes."""
+    return operation.settings["method"] in KERNELS and None not in [c.info(operation).shape[axis] for axis in order[2:]]
+
+
+def _interpolate(c: Context, operation: Operation, order: Order) -> None:
+    """Products with constant matrices, of the rows and of the columns."""
+    before, after = c.info(operation).shape, operation.outputs[0].shape
+    rows, columns = (pixel_weights(before[a] or 1, after[a] or 1, operation.settings["method"]) for a in order[2:])
+    y = c.node("MatMul", [c.own_constant(rows, "rows"), c.get(operation, order=order)])
+    c.put(operation, c.node("MatMul", [y, c.own_constant(columns.T, "columns")]), order)
+
+
 def _resize(c: Context, operation: Operation, order: Order, by: ir.Value, method: str) -> None:
     """Pixels are squares with a centre, as in TensorFlow 2; the nearest is the one that the centre falls into."""
     if method.startswith("lanczos"):
-        raise RefusedError(f"{operation.layer}: ONNX has no interpolation by {method}")
+        raise RefusedError(f"{operation.layer}: interpolation by {method} needs a map of known size")
     attributes: dict[str, object] = {"mode": method, "coordinate_transformation_mode": "half_pixel"}
     if method == "nearest":
         attributes["nearest_mode"] = "round_prefer_ceil"
