@@ -9,7 +9,7 @@ from random_graphs import random_model
 from random_graphs.comparison import TARGETS, compared
 from random_graphs.coverage import what_is_in
 
-SEEDS = (0, 1, 2, 3, 15, 5, 17, 7, 8, 9, 10)
+SEEDS = range(11)
 """One for every kind of input."""
 TOLERANCE = 1e-4
 
