@@ -146,6 +146,11 @@ def test_chunks_of_any_length_are_one_array_again(longest: int, tmp_path: Path, 
     assert np.array_equal(found["a/table"], table)
     assert np.array_equal(found["a/after"], after)
     assert found["one"] == 3
+    where = fmt.read(tmp_path / "m.msgpack").tensors["a/table"].locate()
+    for first, count in ((0, 70), (0, 1), (2, 7), (3, 40), (69, 1), (70, 0)):
+        memory = np.empty(count, np.float32)
+        where.read_run(first, memory)
+        assert np.array_equal(memory, table.reshape(-1)[first : first + count])
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (4,), (3, 5), (100,), (300, 300), ()], ids=str)

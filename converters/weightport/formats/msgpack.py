@@ -6,12 +6,13 @@ A tensor is named by the keys that lead to it, joined by slashes. Source: flax/s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Array, Contents, LazyTensor, Output, Stored
+from ..checkpoint import Array, Contents, DType, LazyTensor, Output, Stored
 from ..errors import CheckpointError
 from ._msgpack_tree import Key, StoredArray, leaves, read_tree
 from ._msgpack_write import write_tree
@@ -81,13 +82,35 @@ def write(path: Path, tensors: Sequence[Output], *, template: Contents | None, m
     write_tree(path, [*outputs, *others])
 
 
-def _values(path: Path, stored: StoredArray) -> Array | Stored:
-    """The array where it lies, or put together from its chunks."""
+def _values(path: Path, stored: StoredArray) -> Stored:
+    """The array where it lies."""
     if len(stored.chunks) == 1:
         return FileArray(path, stored.chunks[0][0], stored.shape, stored.dtype)
-    whole = np.empty(sum(count for _, count in stored.chunks), stored.dtype)
-    start = 0
-    for offset, count in stored.chunks:
-        FileArray(path, offset, (count,), stored.dtype).read_run(0, whole[start : start + count])
-        start += count
-    return whole.reshape(stored.shape)
+    return _Chunked(stored.shape, stored.dtype, path, stored.chunks)
+
+
+@dataclass(frozen=True)
+class _Chunked:
+    """An array whose elements lie in several stretches of the file, each at an offset and of a number of elements."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    path: Path
+    chunks: tuple[tuple[int, int], ...]
+
+    def read(self) -> Array:
+        """The whole array, read-only."""
+        memory = np.empty(sum(count for _, count in self.chunks), self.dtype)
+        self.read_run(0, memory)
+        memory.flags.writeable = False
+        return memory.reshape(self.shape)
+
+    def read_run(self, first: int, memory: Array) -> None:
+        """Fill ``memory`` with the elements from ``first`` on, of one stretch after the other."""
+        start = 0
+        for offset, count in self.chunks:
+            begin, end = max(first, start), min(first + memory.size, start + count)
+            if begin < end:
+                chunk = FileArray(self.path, offset, (count,), self.dtype)
+                chunk.read_run(begin - start, memory[begin - first : end - first])
+            start += count
