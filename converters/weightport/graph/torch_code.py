@@ -76,6 +76,20 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, Call) else repr(value)
 
 
+def _operands(code: str) -> list[str]:
+    """The operands of the operators that bind least, each with the one before it."""
+    for operators in ("|", "&", "+-", "*/@"):
+        depth, start, found = 0, 0, []
+        for place, character in enumerate(code):
+            depth += (character in "([") - (character in ")]")
+            if not depth and character in operators and code[place - 1 : place + 2] == f" {character} ":
+                found.append(code[start : place - 1])
+                start = place
+        if found:
+            return [*found, code[start:]]
+    return [code]
+
+
 def statement(target: str, code: Code, depth: int, comment: str = "", width: int = WIDTH) -> Iterator[str]:
     """The lines of ``target = code`` as ruff would format them; a comment that does not fit stands above."""
     indent = INDENT * depth
@@ -91,7 +105,9 @@ def statement(target: str, code: Code, depth: int, comment: str = "", width: int
         yield line
         return
     if not isinstance(code, Call):
-        yield from (f"{indent}{target} = (", f"{indent}{INDENT}{code}", f"{indent})")
+        inner = f"{indent}{INDENT}"
+        lines = [code] if len(inner) + len(code) <= WIDTH else _operands(code)
+        yield from (f"{indent}{target} = (", *(f"{inner}{line}" for line in lines), f"{indent})")
         return
     opened = f"{code.function}("
     helps = max(len(f"{indent}{head}("), len(f"{indent}{INDENT}{opened}")) <= WIDTH

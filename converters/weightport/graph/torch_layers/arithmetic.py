@@ -183,31 +183,20 @@ def fill(c: Context, operation: Operation) -> None:
 
 @emits("slice")
 def slice_(c: Context, operation: Operation) -> None:
-    """Part of some axes; what goes backwards is turned round before."""
-    settings, shape, x = operation.settings, c.value(operation).shape, c.get(operation)
-    parts = [":"] * len(shape)
-    for axis, *ends in zip(*(settings[key] for key in ("axes", "starts", "stops", "steps")), strict=True):
-        start, stop, step = ends
+    """Part of some axes; one that is read backwards is turned round first."""
+    settings, rank = operation.settings, c.value(operation).rank
+    parts, turned = [":"] * rank, []
+    for axis, start, stop, step in zip(*(settings[key] for key in ("axes", "starts", "stops", "steps")), strict=True):
+        ends = [start, stop]
         if step < 0:
-            x = f"{x}.flip({axis})"
-            start, stop, step = _turned_slice(operation, shape[axis], start, stop, step)
-        begin, end = ("" if one is None else str(one) for one in (start, stop))
-        parts[axis] = f"{begin}:{end}" + (f":{step}" if step != 1 else "")
+            turned.append(str(axis))
+            ends = [None if one is None else -one - 1 for one in ends]
+        begin, end = ("" if one is None else str(one) for one in ends)
+        parts[axis] = f"{begin}:{end}" + (f":{abs(step)}" if abs(step) != 1 else "")
     while parts and parts[-1] == ":":
         parts.pop()
+    x = f"{c.get(operation)}.flip({', '.join(turned)})" if turned else c.get(operation)
     c.put(operation, f"{x}[{', '.join(parts)}]" if parts else x)
-
-
-def _turned_slice(
-    operation: Operation, length: int | None, start: int | None, stop: int | None, step: int
-) -> tuple[int | None, int | None, int]:
-    """The slice that takes the same elements in the same order once the axis is turned round."""
-    if start is None and stop is None:
-        return None, None, -step
-    if length is None:
-        raise RefusedError(f"{operation.layer}: a slice that goes backwards from somewhere needs an axis of known size")
-    places = range(length)[start:stop:step]
-    return length - 1 - places.start, length - 1 - places.stop, -step
 
 
 @emits("take")
