@@ -94,7 +94,7 @@ def padded(
     variable, kind = c.target(operation), operation.settings["padding"]
     if amounts is not None:
         around = amounts if kept == order else [*amounts, (0, 0)]
-        c.line(variable, call("nn.functional.pad", x, _flat(around), value=_border(value)), _REMARKS[kind])
+        c.line(variable, call("nn.functional.pad", x, last_first(around), value=_border(value)), _REMARKS[kind])
     else:
         reach = tuple(spread(k, d) for k, d in zip(size, dilation, strict=True))
         x = f"{x}{turn(kept, order)}"
@@ -126,7 +126,7 @@ def _border(value: float) -> str | None:
     return None if value == 0 else 'float("-inf")' if value == float("-inf") else repr(value)
 
 
-def _flat(amounts: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+def last_first(amounts: Sequence[tuple[int, int]]) -> tuple[int, ...]:
     """Before and after, the last axis first, as ``nn.functional.pad`` takes them."""
     return tuple(amount for pair in reversed(amounts) for amount in pair)
 
@@ -162,7 +162,7 @@ def conv_transpose(c: Context, operation: Operation) -> None:
     if any(end for _, end in more):
         variable = c.target(operation)
         c.line(variable, y)
-        y = call("nn.functional.pad", variable, _flat(more if kept == order else [*more, (0, 0)]))
+        y = call("nn.functional.pad", variable, last_first(more if kept == order else [*more, (0, 0)]))
     c.put(operation, y, kept)
 
 

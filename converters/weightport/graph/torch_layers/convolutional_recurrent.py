@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..sizes import padding_amounts
 from ..torch_code import Call, call
 from ..torch_context import Context, Order
 from ..torch_registry import emits
-from .convolution import one_or_many, unless
+from .convolution import last_first, one_or_many, unless
 from .recurrent import unusual_activations
 
 
@@ -71,7 +71,7 @@ def _module(c: Context, operation: Operation) -> Call:
         conv,
         call(f"nn.Conv{rank}d", units, 4 * units, one_or_many(own_size), bias=False),
         pad=unless(_pads(c, operation, size), none),
-        recurrent_pad=unless(_flat([(k - 1) // 2, k // 2] for k in own_size), none),
+        recurrent_pad=unless(last_first([((k - 1) // 2, k // 2) for k in own_size]), none),
         **unusual_activations(c, operation),
     )
 
@@ -85,12 +85,7 @@ def _pads(c: Context, operation: Operation, size: Sequence[int]) -> tuple[int, .
     known = [pad for pad in pads if pad is not None]
     if len(known) < len(pads):
         raise RefusedError(f"{operation.layer}: frames of a free size are not supported with strides")
-    return _flat(known)
-
-
-def _flat(pairs: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """Before and after, the last axis first."""
-    return tuple(amount for pair in reversed(list(pairs)) for amount in pair)
+    return last_first(known)
 
 
 def _weights(c: Context, operation: Operation) -> dict[str, Output]:

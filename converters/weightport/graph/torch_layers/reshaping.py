@@ -9,7 +9,7 @@ from ..operations import Operation
 from ..torch_code import Call, call, quoted
 from ..torch_context import Context, Order, channels_first, natural
 from ..torch_registry import emits
-from .convolution import conv_order
+from .convolution import conv_order, last_first
 
 _F = "nn.functional"
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -122,7 +122,7 @@ def _bordered(c: Context, operation: Operation, amounts: Sequence[tuple[int, int
     order = c.order(operation)
     pairs = [amounts[axis] for axis in order]
     first = next((place for place, pair in enumerate(pairs) if any(pair)), len(pairs) - 1)
-    made = call(f"{_F}.pad", c.get(operation, order=order), _flat(pairs[first:]), value=value)
+    made = call(f"{_F}.pad", c.get(operation, order=order), last_first(pairs[first:]), value=value)
     c.put(operation, made, order)
 
 
@@ -135,13 +135,8 @@ def _continued(c: Context, operation: Operation, mode: str) -> None:
         raise RefusedError(f"{operation.layer}: PyTorch cannot pad the axes {padded} of {len(amounts)} by {mode!r}")
     if not set(padded) <= set(order[-count:]):
         order = (*(axis for axis in range(len(amounts)) if axis not in padded), *padded)
-    flat = _flat([amounts[axis] for axis in order[-count:]])
+    flat = last_first([amounts[axis] for axis in order[-count:]])
     c.put(operation, call(f"{_F}.pad", c.get(operation, order=order), flat, mode=quoted(mode)), order)
-
-
-def _flat(pairs: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Before and after, the last axis first."""
-    return tuple(amount for pair in reversed(pairs) for amount in pair)
 
 
 @emits("upsample")
