@@ -12,7 +12,7 @@ from ..onnx_registry import emits
 from ..operations import Operation
 from .masked_steps import Compact
 from .reshaping import FIRST
-from .scanned_recurrent import scanned
+from .scanned_recurrent import Given, scanned
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,10 +50,9 @@ def recurrent(c: Context, operation: Operation) -> None:
     compact = Compact.of(c, operation) if c.has(operation, 1) else None
     x = compact.steps(c, operation) if compact else c.get(operation, order=time_first(3))
     weights = {name: c.weight(operation, tensor, name) for name, tensor in _weights(c, operation).items()}
-    states = _initial_states(c, operation)
-    lengths = compact.lengths if compact else None
+    given = Given(x, weights, compact.lengths if compact else None, _initial_states(c, operation))
     run = _native if all(settings[name] in _FUNCTIONS for name in _NAMES[operation.kind]) else scanned
-    y, *last = run(c, operation, x, weights, lengths, states)
+    y, *last = run(c, operation, given)
     if compact:
         _put_masked(c, operation, compact, y, last[0])
     elif settings["return_sequences"]:
@@ -63,16 +62,10 @@ def recurrent(c: Context, operation: Operation) -> None:
     _put_states(c, operation, last)
 
 
-def _native(
-    c: Context,
-    operation: Operation,
-    x: ir.Value,
-    weights: Mapping[str, ir.Value],
-    lengths: ir.Value | None,
-    states: Sequence[ir.Value | None],
-) -> Sequence[ir.Value]:
+def _native(c: Context, operation: Operation, given: Given) -> Sequence[ir.Value]:
     """ONNX' own operator: ``(time, directions, batch, units)``, then the last states ``(directions, batch, units)``."""
-    inputs = _without_tail([x, weights["W"], weights["R"], weights.get("B"), lengths, *states])
+    weights = [given.weights["W"], given.weights["R"], given.weights.get("B")]
+    inputs = _without_tail([given.x, *weights, given.lengths, *given.states])
     return c.node_of_many(_OPERATORS[operation.kind], inputs, _attributes(operation), 1 + _STATES[operation.kind])
 
 

@@ -20,6 +20,17 @@ _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a recurrent operator of ONNX takes: steps ``(time, batch, features)``, weights by their names, how many
+    steps count of each sample (None: all), and initial states (None: zeros)."""
+
+    x: ir.Value
+    weights: Mapping[str, ir.Value]
+    lengths: ir.Value | None
+    states: Sequence[ir.Value | None]
+
+
+@dataclass(frozen=True)
 class Cell:
     """One direction of a layer: its recurrent weight ``(units, gates * units)`` and bias (None: there is none)."""
 
@@ -46,24 +57,14 @@ class Cell:
         return self.context.node_of_many("Split", [value, self.context.whole(sizes)], {"axis": -1}, len(gates))
 
 
-def scanned(
-    c: Context,
-    operation: Operation,
-    x: ir.Value,
-    weights: Mapping[str, ir.Value],
-    lengths: ir.Value | None,
-    states: Sequence[ir.Value | None],
-) -> list[ir.Value]:
+def scanned(c: Context, operation: Operation, given: Given) -> list[ir.Value]:
     """``(time, directions, batch, units)``, then the last states ``(directions, batch, units)``.
 
-    The steps are ``(time, batch, features)``; those after a sample's length keep its states."""
+    Steps after a sample's length keep its states."""
     direction = operation.settings["direction"]
     backwards = {"forward": [False], "backwards": [True], "bidirectional": [False, True]}[direction]
-    keep = None if lengths is None else _counted(c, x, lengths)
-    sides = [
-        _side(c, operation, x, weights, keep, [_one(c, state, index) for state in states], index, backward)
-        for index, backward in enumerate(backwards)
-    ]
+    keep = None if given.lengths is None else _counted(c, given.x, given.lengths)
+    sides = [_side(c, operation, given, keep, index, backward) for index, backward in enumerate(backwards)]
     steps, *last = zip(*sides, strict=True)
     return [_together(c, steps, 1), *(_together(c, state, 0) for state in last)]
 
@@ -88,35 +89,28 @@ def _together(c: Context, sides: Sequence[ir.Value], axis: int) -> ir.Value:
 
 
 def _side(
-    c: Context,
-    operation: Operation,
-    x: ir.Value,
-    weights: Mapping[str, ir.Value],
-    keep: ir.Value | None,
-    states: Sequence[ir.Value | None],
-    index: int,
-    backward: bool,
+    c: Context, operation: Operation, given: Given, keep: ir.Value | None, index: int, backward: bool
 ) -> list[ir.Value]:
     """The outputs of every step ``(time, batch, units)`` and the last states of one direction."""
     units = operation.settings["units"]
-    kernel, recurrent = (c.node("Transpose", [_one(c, weights[key], index)], {"perm": [1, 0]}) for key in "WR")
-    gates = c.node("MatMul", [x, kernel])
-    bias = _one(c, weights.get("B"), index)
+    kernel, recurrent = (c.node("Transpose", [_one(c, given.weights[key], index)], {"perm": [1, 0]}) for key in "WR")
+    gates = c.node("MatMul", [given.x, kernel])
+    bias = _one(c, given.weights.get("B"), index)
     if bias is not None:
         halves = c.whole([_GATES[operation.kind] * units] * 2)
         own, bias = c.node_of_many("Split", [bias, halves], {"axis": 0}, 2)
         gates = c.node("Add", [gates, own])
-    given = [state if state is not None else _zeros(c, operation, x) for state in states]
+    states = [_one(c, state, index) or _zeros(c, operation, given.x) for state in given.states]
     steps = [gates, *([keep] if keep is not None else [])]
     cell = Cell(c, operation, recurrent, bias)
-    body = c.body(f"{operation.name}.step", *_step(cell, len(given), keep is not None))
+    body = c.body(f"{operation.name}.step", *_step(cell, len(states), keep is not None))
     attributes = {
         "body": body,
         "num_scan_inputs": len(steps),
         "scan_input_directions": [int(backward)] * len(steps),
         "scan_output_directions": [int(backward)],
     }
-    *last, outputs = c.node_of_many("Scan", [*given, *steps], attributes, len(given) + 1)
+    *last, outputs = c.node_of_many("Scan", [*states, *steps], attributes, len(states) + 1)
     return [outputs, *last]
 
 
