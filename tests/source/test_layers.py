@@ -152,6 +152,7 @@ def test_operations_of_keras_ops(tmp_path):
         yield ops.stack([x, ops.flip(x, 1)], axis=2)
         yield ops.einsum("btf,bsf->bts", x, x)
         yield ops.split(x, 2, axis=-1)
+        yield ops.prod(x, axis=(1, 2)), ops.prod(x, axis=(1, 2), keepdims=True)
         yield x[:, ::-1]
         yield x[:, 3:0:-2, ::-1] + x[:, -2::-2, 9:-9:-1]
 

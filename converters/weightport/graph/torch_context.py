@@ -226,11 +226,11 @@ class Context:
 
     # Layers and their tensors.
 
-    def layer(self, operation: Operation, made: Code, weights: Mapping[str, Output], suffix: str = "") -> str:
+    def layer(self, operation: Operation, made: Code, weights: Mapping[str, Output]) -> str:
         """A submodule, once for each layer of the source: ``self.dense``. ``weights`` are by its parameters' names."""
-        key = (operation.layer, operation.kind, tuple(sorted(operation.weights.values())), suffix, str(made))
+        key = (operation.layer, operation.kind, tuple(sorted(operation.weights.values())), str(made))
         if key not in self._modules:
-            name = self.name(f"{operation.name}_{suffix}" if suffix else operation.name)
+            name = self.name(operation.name)
             self._modules[key] = name
             self.layers += statement(f"self.{name}", made, 2)
             self.tensors += [renamed(output, f"{name}.{local}") for local, output in weights.items()]

@@ -9,7 +9,6 @@ from functools import reduce as fold
 
 import numpy as np
 
-from ...errors import RefusedError
 from ..operations import BINARY, Operation
 from ..torch_code import Call, call, is_number, is_simple, number, quoted
 from ..torch_context import Context, natural
@@ -131,7 +130,11 @@ def reduce(c: Context, operation: Operation) -> None:
     names = {"max": "amax", "min": "amin"}
     function, axes = settings["function"], settings["axes"]
     if function == "prod" and len(axes) > 1:
-        raise RefusedError(f"{operation.layer}: a product over several axes is not supported")
+        made = c.get(operation)
+        for axis in sorted(axes, reverse=True):
+            made = f"{made}.prod({axis}{', keepdim=True' if settings['keepdims'] else ''})"
+        c.put(operation, made)
+        return
     one_only = function in ("prod", "any", "all") and len(axes) == 1
     place: object = axes[0] if len(axes) == 1 or one_only else tuple(axes)
     keep = True if settings["keepdims"] else None
