@@ -7,6 +7,7 @@ import pytest
 
 import weightport as wp
 from old_keras import call, functional, input_layer, layer, write_h5
+from weightport.keras_upgrade._masks import lost_masks
 from weightport.keras_upgrade._models import upgraded_model
 
 
@@ -61,6 +62,17 @@ def test_one_mask_for_all_inputs_and_masks_that_nobody_reads_are_carried():
     unread = layer("Multiply", "unread", call("masking", "steps"))
     layers = [input_layer("steps", 5, 4), masked, same, other, reader, unread]
     assert upgraded_model(functional(layers, ["reader", "unread"]), 2)
+
+
+def test_a_mask_that_keras_3_would_not_find_is_told():
+    masked = layer("Masking", "masking", call("steps"), mask_value=0.0)
+    states = input_layer("state", 3)
+    given = layer("GRU", "given", call("masking", "state"), units=3)
+    bare = layer("GRU", "bare", call("steps", "state"), units=3)
+    alone = layer("GRU", "alone", call("masking"), units=3)
+    layers = [input_layer("steps", 5, 4), states, masked, given, bare, alone]
+    lost = lost_masks(upgraded_model(functional(layers, ["given", "bare", "alone"]), 2))
+    assert [problem.split(":")[0] for problem in lost] == ["given"]
 
 
 def test_every_problem_is_listed_and_nothing_is_written(tmp_path):

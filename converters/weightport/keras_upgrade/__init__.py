@@ -14,6 +14,7 @@ from ..checkpoint import Checkpoint, Contents
 from ..errors import RefusedError
 from ..frameworks._keras_activations import HARD_SIGMOID
 from ..frameworks._keras_config import entry_of, major_version
+from ._masks import lost_masks
 from ._models import upgraded_model
 from ._tree import Tree, tree_of
 
@@ -45,13 +46,17 @@ def upgraded_config(contents: Contents, own: Collection[str] = ()) -> Mapping[st
 
     Raises RefusedError, listing every reason, for a model that Keras 3 cannot have."""
     config: Mapping[str, Any] = contents.description["config"]
-    major = major_version(contents.description.get("keras_version"), default=_KERAS_1)
+    major = _major(contents)
     if major >= _OLD and contents.format == "keras":
         return config
     try:
         return upgraded_model(config, major, own)
     except RefusedError as error:
         raise RefusedError(f"{contents.origin}: Keras 3 cannot have this model", error.problems) from error
+
+
+def _major(contents: Contents) -> int:
+    return major_version(contents.description.get("keras_version"), default=_KERAS_1)
 
 
 def upgrade(source: Checkpoint, target_format: str) -> Upgrade | None:
@@ -66,6 +71,9 @@ def upgrade(source: Checkpoint, target_format: str) -> Upgrade | None:
     new = upgraded_config(contents)
     if new is config:
         return None
+    lost = lost_masks(dict(new)) if _major(contents) < _OLD else []
+    if lost:
+        raise RefusedError(f"{contents.origin}: Keras 3 cannot have this model", lost)
     root = entry_of(new)
     assert root is not None
     tree = tree_of(root, source.layers)
