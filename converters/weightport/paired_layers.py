@@ -48,71 +48,75 @@ def paired_layers(job: Job, mapping: NameMap, allow: tuple[str, ...], dtype: DTy
     else:
         source, target = sides(origin, template, mapping)
         pairs = match(source, target, mapping)
+    planner = _PairPlanner(job, source, target, mapping, allow, dtype)
     for pair in pairs:
         try:
-            yield _pair_of_any_kind(job, source, target, pair, mapping, allow, dtype)
+            yield planner.of_any_kind(pair)
         except RefusedError as error:
             problems += [f"{pair.names}: {problem}" for problem in error.problems or [str(error)]]
     if problems:
         raise RefusedError(f"{job.source.contents.origin} does not fit {job.target_name}", problems)
 
 
-def _pair_of_any_kind(
-    job: Job,
-    source: Side,
-    target: Side | None,
-    pair: Pair,
-    mapping: NameMap,
-    allow: tuple[str, ...],
-    dtype: DType | None,
-) -> PairedLayer:
-    """The pair as whatever both of its layers can be. One framework stores them all alike on both sides."""
+@dataclass(frozen=True)
+class _PairPlanner:
+    """What every pair of a conversion is planned with; no ``target`` where the layers are laid out anew."""
 
-    def as_kind(kind: str) -> PairedLayer:
-        return _pair_layers(job, source, target, replace(pair, kind=kind), mapping, allow, dtype)
+    job: Job
+    source: Side
+    target: Side | None
+    mapping: NameMap
+    allow: tuple[str, ...]
+    dtype: DType | None
 
-    (layer, *more), others = pair.sources, pair.targets
-    alike = bool(more) or len(others) > 1 or job.source.framework == job.framework.NAME
-    kinds = [pair.kind] if alike else [kind for kind in layer.kinds if kind in others[0].kinds]
-    return of_any_kind(layer.name, kinds, as_kind)
+    def of_any_kind(self, pair: Pair) -> PairedLayer:
+        """The pair as whatever both of its layers can be. One framework stores them all alike on both sides."""
+        (layer, *more), others = pair.sources, pair.targets
+        alike = bool(more) or len(others) > 1 or self.job.source.framework == self.job.framework.NAME
+        kinds = [pair.kind] if alike else [kind for kind in layer.kinds if kind in others[0].kinds]
+        return of_any_kind(layer.name, kinds, lambda kind: self.of_its_kind(replace(pair, kind=kind)))
 
+    def of_its_kind(self, pair: Pair) -> PairedLayer:
+        """The pair with its plan. Raises RefusedError where it cannot be carried."""
+        layout = _target_layout(self.job, pair)
+        pair = agree_on_maps(self.source, self.target, pair, layout, self.mapping)
+        sources = self.source.parts(pair.sources, pair.kind)
+        settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
+        self._refuse_unsupported(pair, layout, settings)
+        targets = self._targets(pair, layout, sources[0])
+        stated = targets[0].view.settings
+        _refuse_other_structure(layout, settings, stated)
+        plan = plan_layer(sources, targets, {**settings, **stated}, self._dtype_of, self.dtype)
+        report = LayerReport(
+            kind=pair.kind,
+            sources=tuple(layer.name for layer in pair.sources),
+            targets=tuple(part.name for part in targets),
+            paired_by=pair.how,
+            verdict=plan.verdict,
+            notes=(*pair.notes, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
+            settings=_stated(layout, pair.sources[0], settings),
+            differs=self._differences(pair, sources, targets),
+        )
+        return PairedLayer(pair, plan, report)
 
-def _pair_layers(
-    job: Job,
-    source: Side,
-    target: Side | None,
-    pair: Pair,
-    mapping: NameMap,
-    allow: tuple[str, ...],
-    dtype: DType | None,
-) -> PairedLayer:
-    layout = _target_layout(job, pair)
-    pair = agree_on_maps(source, target, pair, layout, mapping)
-    sources = source.parts(pair.sources, pair.kind)
-    settings: dict[str, Setting] = {**pair.sources[0].settings, **sources[0].view.settings}
-    allowed = (*allow, *ALLOWED) if job.upgraded else allow
-    problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allowed)]
-    if problems:
-        raise RefusedError("", list(dict.fromkeys(problems)))
-    targets = (
-        target.parts(pair.targets, pair.kind) if target else [_fresh_part(job, layout, sources[0], pair.targets[0])]
-    )
-    _refuse_other_structure(layout, settings, targets[0].view.settings)
-    plan = plan_layer(
-        sources, targets, {**settings, **targets[0].view.settings}, lambda name: job.source.tensors[name].dtype, dtype
-    )
-    differs = () if target is None else _differences((source, pair.sources, sources), (target, pair.targets, targets))
-    report = LayerReport(
-        kind=pair.kind,
-        sources=tuple(layer.name for layer in pair.sources),
-        targets=tuple(part.name for part in targets),
-        paired_by=pair.how,
-        verdict=plan.verdict,
-        notes=(*pair.notes, *plan.notes, *(note for layer in pair.sources for note in layer.notes)),
-        settings=_stated(layout, pair.sources[0], settings),
-        differs=differs,
-    )
-    return PairedLayer(pair, plan, report)
+    def _refuse_unsupported(self, pair: Pair, layout: Layout, settings: Mapping[str, Setting]) -> None:
+        allowed = (*self.allow, *ALLOWED) if self.job.upgraded else self.allow
+        problems = [p for layer in pair.sources for p in unsupported(layout, {**layer.settings, **settings}, allowed)]
+        if problems:
+            raise RefusedError("", list(dict.fromkeys(problems)))
+
+    def _targets(self, pair: Pair, layout: Layout, source: Part) -> Sequence[Part]:
+        if self.target is None:
+            return [_fresh_part(self.job, layout, source, pair.targets[0])]
+        return self.target.parts(pair.targets, pair.kind)
+
+    def _dtype_of(self, name: str) -> DType:
+        return self.job.source.tensors[name].dtype
+
+    def _differences(self, pair: Pair, sources: Sequence[Part], targets: Sequence[Part]) -> tuple[str, ...]:
+        if self.target is None:
+            return ()
+        return _differences((self.source, pair.sources, sources), (self.target, pair.targets, targets))
 
 
 def _differences(*ends: tuple[Side, tuple[Layer, ...], Sequence[Part]]) -> tuple[str, ...]:
