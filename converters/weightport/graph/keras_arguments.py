@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,3 +56,8 @@ def _made(history: Any, made: Mapping[History, Value]) -> Value:
     if history not in made:
         raise Unresolved
     return made[history]
+
+
+def as_list(said: int | Sequence[int]) -> list[int]:
+    """One number or several, as arguments of Keras have them (an axis, axes), as a list."""
+    return [said] if isinstance(said, int) else list(said)
