@@ -32,13 +32,6 @@ def write(request: Request) -> Written:
     return Written(tuple(context.plans.values()), tuple(weights))
 
 
-def onnx_model(
-    graph: Graph, checkpoint: Checkpoint, *, opset: int | None = None, metadata: Mapping[str, str] | None = None
-) -> ir.Model:
-    """The graph as an ONNX model. Raises RefusedError listing every operation that cannot be written."""
-    return _model(_written(graph, checkpoint, opset), metadata or {})
-
-
 def _written(graph: Graph, checkpoint: Checkpoint, opset: int | None) -> Context:
     opset = DEFAULT_OPSET if opset is None else opset
     if opset not in OPSETS:

@@ -88,10 +88,3 @@ def _broadcast_size(sizes: Sequence[int | None], shapes: Sequence[Shape]) -> int
     if known:
         return known.pop()
     return None if None in sizes else 1
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """The axis counted from 0. Raises RefusedError where there is none."""
-    if not -rank <= axis < rank:
-        raise RefusedError(f"there is no axis {axis} in a value of {rank} axes")
-    return axis % rank

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from ..checkpoint import Layer
 from .names import Name, likeness, telling
 
-BY_WORDS = "kind, shape and words of the name"
 MOST_STEMS = 128
 """With more different names than that, only equal words are looked for."""
 

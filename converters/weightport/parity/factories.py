@@ -12,6 +12,7 @@ from typing import Any
 
 from ..conversion import convert
 from ..errors import UsageError
+from .runners import is_installed
 
 
 def model_with_weights(factory: str, weights: Path) -> Any:
@@ -33,7 +34,7 @@ def model_of_source(path: Path) -> Any:
     """What the ``load()`` of a source file gives. The file is the user's own program, and is run.
 
     Raises UsageError where there is no such file, PyTorch is not installed, or it fails."""
-    if importlib.util.find_spec("torch") is None:
+    if not is_installed("torch"):
         raise UsageError(f"{path.name} runs in PyTorch, which is not installed here")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
